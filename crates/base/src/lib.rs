@@ -1,0 +1,11 @@
+//! Ground floor: small things every crate needs and that know nothing of Salt's protocol.
+
+pub mod atomic_file;
+pub mod backoff;
+pub mod hex;
+pub mod id;
+pub mod jid;
+pub mod time;
+
+pub use id::MinionId;
+pub use jid::Jid;
