@@ -1,1 +1,13 @@
-//! (in work)
+//! What a master keeps on disk: its keys and the keys of its minions, session keys, the job cache
+//! and the minion data cache. Every function here blocks and may be called from any thread.
+
+pub mod cache;
+mod db;
+pub mod dropfile;
+mod error;
+pub mod jobs;
+pub mod pki;
+pub mod root_key;
+pub mod sessions;
+
+pub use error::StoreError;

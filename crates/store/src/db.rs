@@ -1,0 +1,1 @@
+//! Opening of the embedded databases.
