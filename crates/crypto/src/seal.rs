@@ -1,0 +1,259 @@
+//! Sealed messages: AES-192-CBC, then HMAC-SHA256 over all of it, with Salt's framing of the
+//! content (wire-protocol §5, where Salt calls it Crypticle).
+
+use std::fmt;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
+use openssl::sha::Sha256;
+use saltern_base::hex;
+use saltern_value::msgpack::{self, Encoding};
+use saltern_value::{Map, Value};
+
+use crate::{CryptoError, constant_time_eq};
+
+const AES_LEN: usize = 24;
+const MAC_LEN: usize = 32;
+const BLOCK: usize = 16;
+const NONCE_LEN: usize = 32;
+const HMAC_BLOCK: usize = 64;
+/// What every content starts with; a left-over of the time when Salt used Python's pickle.
+const PREFIX: &[u8] = b"pickle::";
+
+/// The secret behind sealed messages: the shared AES key, a session key or a one-time key.
+/// Clones share it, it never prints, and it is overwritten when the last clone goes.
+#[derive(Clone)]
+pub struct SealKey(Arc<Inner>);
+
+struct Inner {
+    aes: [u8; AES_LEN],
+    mac: [u8; MAC_LEN],
+    text: Vec<u8>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.aes.fill(0);
+        self.mac.fill(0);
+        self.text.fill(0);
+        // Without a reader the compiler may drop the writes above.
+        black_box((&self.aes, &self.mac, &self.text));
+    }
+}
+
+impl SealKey {
+    /// Length of the key as text.
+    pub const TEXT_LEN: usize = 76;
+
+    /// A fresh random key.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn generate() -> Result<Self, CryptoError> {
+        let mut bytes = [0u8; AES_LEN + MAC_LEN];
+        random_bytes(&mut bytes)?;
+        let key = Self::from_bytes(&bytes);
+        bytes.fill(0);
+        black_box(&bytes);
+        key
+    }
+
+    /// Reads the key as text; whitespace around it (a file's newline) does not count.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSealKey`].
+    pub fn parse(text: &str) -> Result<Self, CryptoError> {
+        let mut bytes = STANDARD.decode(text.trim()).map_err(|_| CryptoError::BadSealKey)?;
+        let key = Self::from_bytes(&bytes);
+        bytes.fill(0);
+        black_box(&bytes);
+        key
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CryptoError> {
+        let (aes, mac) = bytes.split_first_chunk().ok_or(CryptoError::BadSealKey)?;
+        let mac = mac.try_into().map_err(|_| CryptoError::BadSealKey)?;
+        let text = STANDARD.encode(bytes).into_bytes();
+        Ok(SealKey(Arc::new(Inner { aes: *aes, mac, text })))
+    }
+
+    /// The key as text, 76 characters: a secret.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Base64 is ASCII; the fallback is unreachable.
+        std::str::from_utf8(&self.0.text).unwrap_or_default()
+    }
+
+    /// Seals bytes as they are.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let mut out = Vec::with_capacity(plain.len() + 2 * BLOCK + MAC_LEN);
+        out.resize(BLOCK, 0);
+        out.extend_from_slice(plain);
+        self.finish(out)
+    }
+
+    /// Opens a sealed message: checks the HMAC in constant time, decrypts, checks the padding.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotAuthentic`] or [`CryptoError::NotAMessage`].
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let (signed, mac) =
+            sealed.split_last_chunk::<MAC_LEN>().ok_or(CryptoError::NotAuthentic)?;
+        if !constant_time_eq(&self.hmac(signed), mac) {
+            return Err(CryptoError::NotAuthentic);
+        }
+        let (iv, cipher) = signed.split_first_chunk::<BLOCK>().ok_or(CryptoError::NotAMessage)?;
+        if cipher.is_empty() || cipher.len() % BLOCK != 0 {
+            return Err(CryptoError::NotAMessage);
+        }
+        let mut plain = cipher.to_vec();
+        let mut ctx = CipherCtx::new()?;
+        ctx.decrypt_init(Some(Cipher::aes_192_cbc()), Some(&self.0.aes), Some(iv))?;
+        ctx.set_padding(false);
+        ctx.cipher_update_inplace(&mut plain, cipher.len())?;
+        let pad = usize::from(plain.last().copied().unwrap_or(0));
+        let len = plain.len().checked_sub(pad).filter(|_| (1..=BLOCK).contains(&pad));
+        let len = len.ok_or(CryptoError::NotAMessage)?;
+        if plain.iter().skip(len).any(|b| usize::from(*b) != pad) {
+            return Err(CryptoError::NotAMessage);
+        }
+        plain.truncate(len);
+        Ok(plain)
+    }
+
+    /// Seals a value in Salt's framing; a reply carries the nonce of its request.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal_value(&self, value: &Value, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
+        let mut out = frame(nonce);
+        msgpack::encode_into(&mut out, value, Encoding::OldRaw);
+        self.finish(out)
+    }
+
+    /// As [`SealKey::seal_value`], for a mapping.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal_map(&self, map: &Map, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
+        let mut out = frame(nonce);
+        out.extend_from_slice(&msgpack::encode_map(map, Encoding::OldRaw));
+        self.finish(out)
+    }
+
+    /// Opens a sealed value without a nonce: a request, a publication, a pillar.
+    ///
+    /// # Errors
+    /// As [`SealKey::open`], and [`CryptoError::Payload`].
+    pub fn open_value(&self, sealed: &[u8]) -> Result<Value, CryptoError> {
+        let plain = self.open(sealed)?;
+        let content = plain.strip_prefix(PREFIX).ok_or(CryptoError::NotAMessage)?;
+        msgpack::from_network(content).map_err(CryptoError::Payload)
+    }
+
+    /// Opens a sealed reply, which must answer the request with that nonce.
+    ///
+    /// # Errors
+    /// As [`SealKey::open_value`], and [`CryptoError::WrongNonce`].
+    pub fn open_reply(&self, sealed: &[u8], nonce: &str) -> Result<Value, CryptoError> {
+        let plain = self.open(sealed)?;
+        let content = plain.strip_prefix(PREFIX).ok_or(CryptoError::NotAMessage)?;
+        let (found, content) =
+            content.split_at_checked(NONCE_LEN).ok_or(CryptoError::WrongNonce)?;
+        if !constant_time_eq(found, nonce.as_bytes()) {
+            return Err(CryptoError::WrongNonce);
+        }
+        msgpack::from_network(content).map_err(CryptoError::Payload)
+    }
+
+    /// Pads, encrypts and signs what stands in `out` behind the room for the IV, in place.
+    fn finish(&self, mut out: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
+        let mut iv = [0u8; BLOCK];
+        random_bytes(&mut iv)?;
+        self.finish_with_iv(&mut out, &iv)?;
+        Ok(out)
+    }
+
+    fn finish_with_iv(&self, out: &mut Vec<u8>, iv: &[u8; BLOCK]) -> Result<(), CryptoError> {
+        let pad = BLOCK - out.len() % BLOCK;
+        out.reserve(pad + MAC_LEN);
+        out.resize(out.len() + pad, pad as u8);
+        let (head, body) = out.split_first_chunk_mut::<BLOCK>().ok_or(CryptoError::NotAMessage)?;
+        *head = *iv;
+        let mut ctx = CipherCtx::new()?;
+        ctx.encrypt_init(Some(Cipher::aes_192_cbc()), Some(&self.0.aes), Some(iv))?;
+        ctx.set_padding(false);
+        let len = body.len();
+        ctx.cipher_update_inplace(body, len)?;
+        let mac = self.hmac(out);
+        out.extend_from_slice(&mac);
+        Ok(())
+    }
+
+    /// HMAC-SHA256 (RFC 2104) of `message`; written out because it then needs no OpenSSL object
+    /// per key, of which a master holds one per minion.
+    fn hmac(&self, message: &[u8]) -> [u8; MAC_LEN] {
+        let keyed = |mask: u8| {
+            let mut block = [mask; HMAC_BLOCK];
+            for (b, k) in block.iter_mut().zip(self.0.mac) {
+                *b ^= k;
+            }
+            let mut hash = Sha256::new();
+            hash.update(&block);
+            hash
+        };
+        let mut inner = keyed(0x36);
+        inner.update(message);
+        let mut outer = keyed(0x5c);
+        outer.update(&inner.finish());
+        outer.finish()
+    }
+}
+
+impl PartialEq for SealKey {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(&self.0.text, &other.0.text)
+    }
+}
+
+impl Eq for SealKey {}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(...)")
+    }
+}
+
+/// Room for the IV, the prefix and the nonce.
+fn frame(nonce: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.resize(BLOCK, 0);
+    out.extend_from_slice(PREFIX);
+    out.extend_from_slice(nonce.unwrap_or_default().as_bytes());
+    out
+}
+
+/// Fills `buffer` from OpenSSL's generator.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn random_bytes(buffer: &mut [u8]) -> Result<(), CryptoError> {
+    Ok(openssl::rand::rand_bytes(buffer)?)
+}
+
+/// A fresh nonce as requests carry it: 32 hexadecimal digits.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn random_nonce() -> Result<String, CryptoError> {
+    let mut bytes = [0u8; NONCE_LEN / 2];
+    random_bytes(&mut bytes)?;
+    Ok(hex::encode(&bytes))
+}
