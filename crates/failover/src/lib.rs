@@ -1,1 +1,18 @@
-//! (in work)
+//! Which master a minion talks to, when it leaves and where it goes: a pure state machine.
+//! No sockets, no clock and no chance of its own: time comes with every input and random numbers
+//! from a generator given at the start, so every story can be replayed in a test.
+
+mod election;
+mod machine;
+mod order;
+mod policy;
+mod probe;
+mod types;
+
+pub use machine::Machine;
+pub use order::{crc32, initial_order};
+pub use policy::{Policy, Selection};
+pub use types::{
+    Action, Attempt, Hard, Input, LossReason, Master, Notice, Probe, ProbeResult, Soft, Status,
+    Verdict,
+};
