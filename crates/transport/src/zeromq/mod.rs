@@ -1,0 +1,14 @@
+//! ZeroMQ sockets of a master ([`Router`], [`Publisher`]) and of a minion or a tool
+//! ([`Requester`], [`Subscriber`]).
+
+mod counters;
+mod publisher;
+mod requester;
+mod router;
+mod subscriber;
+
+pub use counters::{CloseReason, Counters};
+pub use publisher::{PublishReport, Publisher, PublisherOptions, SubscriberInfo};
+pub use requester::{RequestError, Requester, RequesterOptions};
+pub use router::{Reply, Request, Router, RouterOptions};
+pub use subscriber::{Heartbeat, Lost, LostReason, Subscriber, SubscriberOptions};
