@@ -5,6 +5,8 @@ pub mod backoff;
 pub mod hex;
 pub mod id;
 pub mod jid;
+pub mod log;
+pub mod secret;
 pub mod time;
 
 pub use id::MinionId;

@@ -1,1 +1,17 @@
-//! (in work)
+//! Salt's configuration: every option declared once, the files read in Salt's order, and typed
+//! structs for the rest of the house.
+
+mod error;
+mod explain;
+mod load;
+mod master;
+mod minion;
+mod option;
+mod shared;
+
+pub use error::{ConfigError, Place};
+pub use explain::Explanation;
+pub use load::{Loaded, Sources, load_master, load_minion};
+pub use master::MasterOptions;
+pub use minion::MinionOptions;
+pub use option::{OneOrMany, Preset, Roots, Spec, Support};
