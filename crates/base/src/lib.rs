@@ -3,9 +3,13 @@
 pub mod atomic_file;
 pub mod backoff;
 pub mod hex;
+pub mod host;
 pub mod id;
 pub mod jid;
+pub mod localtime;
 pub mod log;
+mod log_file;
+mod log_format;
 pub mod secret;
 pub mod time;
 
