@@ -1,0 +1,76 @@
+//! The `_auth` handshake (wire-protocol §4): the master's decision and answers, and the minion's
+//! checks of them (failover §7).
+
+pub mod client;
+pub mod server;
+
+use std::sync::Arc;
+
+use saltern_base::MinionId;
+use saltern_crypto::{CryptoError, EncAlgo, HashType, PrivateKey, SealKey, SigAlgo};
+
+/// What the token that accompanies each request of a minion says (wire-protocol §4.6).
+pub(crate) const TOKEN_TEXT: &[u8] = b"salt";
+
+/// Who a minion is: its id, its key and the algorithms it asks for. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<IdentityInner>);
+
+#[derive(Debug)]
+struct IdentityInner {
+    id: MinionId,
+    key: PrivateKey,
+    enc_algo: EncAlgo,
+    sig_algo: SigAlgo,
+    token: Vec<u8>,
+}
+
+impl Identity {
+    /// Puts an identity together; makes the token, which is one signature.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn new(
+        id: MinionId,
+        key: PrivateKey,
+        enc_algo: EncAlgo,
+        sig_algo: SigAlgo,
+    ) -> Result<Self, CryptoError> {
+        let token = key.x931_sign(TOKEN_TEXT)?;
+        Ok(Identity(Arc::new(IdentityInner { id, key, enc_algo, sig_algo, token })))
+    }
+
+    /// The minion's id.
+    #[must_use]
+    pub fn id(&self) -> &MinionId {
+        &self.0.id
+    }
+
+    /// The minion's private key.
+    #[must_use]
+    pub fn key(&self) -> &PrivateKey {
+        &self.0.key
+    }
+
+    /// `encryption_algorithm`.
+    #[must_use]
+    pub fn enc_algo(&self) -> EncAlgo {
+        self.0.enc_algo
+    }
+
+    /// `signing_algorithm`.
+    #[must_use]
+    pub fn sig_algo(&self) -> SigAlgo {
+        self.0.sig_algo
+    }
+
+    pub(crate) fn token(&self) -> &[u8] {
+        &self.0.token
+    }
+}
+
+/// What the master signs in X9.31 form to vouch for the shared AES key (wire-protocol §4.3):
+/// the digits of the digest of the key's text, not of its bytes (trap T8).
+pub(crate) fn aes_digest(aes: &SealKey) -> String {
+    HashType::Sha256.hex_digest(aes.as_str().as_bytes())
+}
