@@ -5,9 +5,13 @@ pub mod cache;
 mod db;
 pub mod dropfile;
 mod error;
+mod fs_util;
 pub mod jobs;
 pub mod pki;
 pub mod root_key;
 pub mod sessions;
+mod stamp;
+#[cfg(test)]
+mod testing;
 
 pub use error::StoreError;

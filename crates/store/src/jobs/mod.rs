@@ -1,13 +1,29 @@
 //! The job cache: one sqlite file that survives a crash at any moment and holds a million returns
 //! without a directory walk.
 
+mod query;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod work;
+mod writer;
+
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use saltern_base::{Jid, MinionId};
 use saltern_value::{Map, Value};
 
+use self::query::Reader;
+use self::queue::{Queue, Wait};
+use self::work::{JobRow, Op, Outcome, ReturnRow, Work};
+use self::writer::Shared;
 use crate::StoreError;
+use crate::db;
 
 /// How the job cache behaves.
 #[derive(Clone, Debug)]
@@ -111,6 +127,25 @@ pub struct StoredReturn {
     pub origin: String,
 }
 
+impl StoredReturn {
+    /// The return as `jobs.list_job` shows it: `return`, `retcode`, `success`, `out`, each when
+    /// the minion sent it.
+    #[must_use]
+    pub fn to_map(&self) -> Map {
+        let mut map = Map::from([("return", self.value.clone())]);
+        if let Some(retcode) = self.retcode {
+            map.insert("retcode", retcode);
+        }
+        if let Some(success) = self.success {
+            map.insert("success", success);
+        }
+        if let Some(out) = &self.out {
+            map.insert("out", out);
+        }
+        map
+    }
+}
+
 /// Which jobs to list; the empty filter lists all. Several names in one field are alternatives,
 /// several fields must all hold.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +154,7 @@ pub struct JobFilter {
     pub functions: Vec<String>,
     /// Only jobs whose target matches one of these globs (`search_target`).
     pub targets: Vec<String>,
-    /// Only jobs of which this text is part of the metadata: all given members must be equal
+    /// Only jobs whose metadata has one of these members with the same value
     /// (`search_metadata`).
     pub metadata: Option<Map>,
     /// Only jobs started at or after this time (`start_time`).
@@ -130,9 +165,38 @@ pub struct JobFilter {
     pub limit: Option<usize>,
 }
 
-/// The job cache. Cheap to clone; clones share it.
+/// The job cache. Cheap to clone; clones share it. The last one gone writes what waits.
 #[derive(Clone, Debug)]
-pub struct JobStore {}
+pub struct JobStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    reader: Reader,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            // A callback may hold the last clone; the thread cannot wait for itself.
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            log::error!("the writer of {} has failed", self.shared.path.display());
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
 
 impl JobStore {
     /// Opens (makes) `<cachedir>/jobs.sqlite`. A file that is damaged is moved aside with a loud
@@ -140,8 +204,21 @@ impl JobStore {
     ///
     /// # Errors
     /// The file system's refusal, or a file of a newer version of this program.
-    pub fn open(_cachedir: &Path, _settings: JobSettings) -> Result<Self, StoreError> {
-        todo!()
+    pub fn open(cachedir: &Path, settings: JobSettings) -> Result<Self, StoreError> {
+        let path = cachedir.join("jobs.sqlite");
+        let db = db::open_or_renew(&path, writer::KIND)?;
+        let shared = Arc::new(Shared {
+            path,
+            queue: Queue::new(settings.queue_items, settings.queue_bytes),
+            generation: AtomicU64::new(0),
+        });
+        let writer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("job-cache".to_owned())
+            .spawn(move || writer::run(&writer, db, settings.linger))
+            .map_err(|e| StoreError::io("start a thread for", &shared.path, e))?;
+        let thread = Mutex::new(Some(thread));
+        Ok(JobStore { inner: Arc::new(Inner { shared, reader: Reader::default(), thread }) })
     }
 
     /// Keeps a job and waits until it would survive a crash. A job that is there is replaced,
@@ -149,24 +226,29 @@ impl JobStore {
     ///
     /// # Errors
     /// [`StoreError::Closed`], or the database's refusal.
-    pub fn save_job(&self, _job: NewJob) -> Result<(), StoreError> {
-        todo!()
+    pub fn save_job(&self, job: NewJob) -> Result<(), StoreError> {
+        let row = JobRow::new(job, SystemTime::now());
+        let size = row.size();
+        self.wait_for(Work::Job(row), size).map(|_| ())
     }
 
     /// Adds minions to the expected ones of a job (syndics, `missing`).
     ///
     /// # Errors
     /// [`StoreError::Closed`], or the database's refusal.
-    pub fn add_minions(&self, _jid: &Jid, _minions: &[String]) -> Result<(), StoreError> {
-        todo!()
+    pub fn add_minions(&self, jid: &Jid, minions: &[String]) -> Result<(), StoreError> {
+        let work = Work::Minions { jid: jid.to_string(), add: minions.to_vec() };
+        self.wait_for(work, 0).map(|_| ())
     }
 
     /// Keeps a return and waits until it would survive a crash. Waits while the queue is full.
     ///
     /// # Errors
     /// [`StoreError::Closed`], or the database's refusal.
-    pub fn save_return(&self, _ret: NewReturn) -> Result<Stored, StoreError> {
-        todo!()
+    pub fn save_return(&self, ret: NewReturn) -> Result<Stored, StoreError> {
+        let row = ReturnRow::new(ret, SystemTime::now());
+        let size = row.size();
+        self.wait_for(Work::Return(row), size).map(stored)
     }
 
     /// Puts a return into the queue and comes back at once; `done` is called, on the writer's
@@ -176,50 +258,58 @@ impl JobStore {
     /// [`StoreError::Busy`] when the queue is full (`done` is then not called).
     pub fn enqueue_return(
         &self,
-        _ret: NewReturn,
-        _done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
+        ret: NewReturn,
+        done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
-        todo!()
+        let row = ReturnRow::new(ret, SystemTime::now());
+        let op = Op {
+            size: row.size(),
+            work: Work::Return(row),
+            urgent: false,
+            done: Some(Box::new(|outcome| done(outcome.map(stored)))),
+        };
+        self.inner.shared.queue.push(op, Wait::No)
     }
 
     /// Notes the time at which a job ended (`job_cache_store_endtime`).
     ///
     /// # Errors
     /// [`StoreError::Closed`], or the database's refusal.
-    pub fn set_endtime(&self, _jid: &Jid, _text: &str) -> Result<(), StoreError> {
-        todo!()
+    pub fn set_endtime(&self, jid: &Jid, text: &str) -> Result<(), StoreError> {
+        let work = Work::EndTime { jid: jid.to_string(), text: text.to_owned() };
+        self.wait_for(work, 0).map(|_| ())
     }
 
     /// One job, without its returns.
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn job(&self, _jid: &Jid) -> Result<Option<JobRecord>, StoreError> {
-        todo!()
+    pub fn job(&self, jid: &Jid) -> Result<Option<JobRecord>, StoreError> {
+        self.ask(|db| query::job(db, jid))
     }
 
     /// All returns of a job, sorted by minion.
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn returns(&self, _jid: &Jid) -> Result<Vec<StoredReturn>, StoreError> {
-        todo!()
+    pub fn returns(&self, jid: &Jid) -> Result<Vec<StoredReturn>, StoreError> {
+        self.ask(|db| query::returns(db, jid))
     }
 
     /// The return of one minion.
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn return_of(&self, _jid: &Jid, _minion: &str) -> Result<Option<StoredReturn>, StoreError> {
-        todo!()
+    pub fn return_of(&self, jid: &Jid, minion: &str) -> Result<Option<StoredReturn>, StoreError> {
+        self.ask(|db| query::return_of(db, jid, minion))
     }
 
     /// Jobs that match, oldest first (newest first with a limit).
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn list(&self, _filter: &JobFilter) -> Result<Vec<JobRecord>, StoreError> {
-        todo!()
+    pub fn list(&self, filter: &JobFilter) -> Result<Vec<JobRecord>, StoreError> {
+        self.ask(|db| query::list(db, filter))
     }
 
     /// Jobs kept since `since` of which not every expected minion has answered, with those that
@@ -229,22 +319,55 @@ impl JobStore {
     /// The database's refusal.
     pub fn unfinished(
         &self,
-        _since: SystemTime,
+        since: SystemTime,
     ) -> Result<Vec<(JobRecord, Vec<String>)>, StoreError> {
-        todo!()
+        self.ask(|db| query::unfinished(db, since))
     }
 
-    /// Removes jobs kept before `before` with their returns (`keep_jobs_seconds`), and gives free
-    /// pages back to the file system. Returns how many jobs went.
+    /// Removes jobs kept before `before` with their returns (`keep_jobs_seconds`), step by step so
+    /// that returns are kept meanwhile, and gives free pages back to the file system. Returns how
+    /// many jobs went.
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn expire(&self, _before: SystemTime) -> Result<usize, StoreError> {
-        todo!()
+    pub fn expire(&self, before: SystemTime) -> Result<usize, StoreError> {
+        match self.wait_for(Work::Expire { before: work::micros(before) }, 0)? {
+            Outcome::Expired { jobs, .. } => Ok(jobs),
+            Outcome::Done | Outcome::Return(_) => Ok(0),
+        }
     }
 
     /// Writes what waits and ends the writer thread. Later writes are refused.
     pub fn close(&self) {
-        todo!()
+        self.inner.close();
+    }
+
+    fn wait_for(&self, work: Work, size: usize) -> Result<Outcome, StoreError> {
+        let (tell, told) = sync_channel(1);
+        let done: work::Done = Box::new(move |outcome| drop(tell.send(outcome)));
+        let op = Op { work, urgent: true, size, done: Some(done) };
+        self.inner.shared.queue.push(op, Wait::Yes)?;
+        told.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads what has been put in so far, also what still waits.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        if !self.inner.shared.queue.is_idle() {
+            match self.wait_for(Work::Flush, 0) {
+                Ok(_) | Err(StoreError::Closed) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.inner.reader.ask(&self.inner.shared, question)
+    }
+}
+
+fn stored(outcome: Outcome) -> Stored {
+    match outcome {
+        Outcome::Return(stored) => stored,
+        Outcome::Done | Outcome::Expired { .. } => Stored::New,
     }
 }

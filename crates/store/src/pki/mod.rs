@@ -4,11 +4,11 @@
 mod directory;
 mod master_key;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 pub use directory::{
     AcceptedKey, KeyList, KeyRecord, KeyState, KeyStateCounts, Pki, autosign_stub_used,
 };
-pub use master_key::{
-    MasterKeys, SignatureSource, gen_keys, open_master, open_master_sign, read_signature_file,
-};
-pub use signature::{GenSignature, SignatureOutcome, gen_signature};
+pub use master_key::{MasterKeys, gen_keys, open_master, open_master_sign, read_signature_file};
+pub use signature::{GenSignature, SignatureOutcome, gen_signature, sign_public_key};

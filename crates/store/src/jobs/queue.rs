@@ -1,0 +1,132 @@
+//! The bounded queue in front of the writer thread. Full means: [`Wait::No`] callers are refused
+//! at once, [`Wait::Yes`] callers are held until there is room.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::work::Op;
+use crate::StoreError;
+
+/// What to do when the queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Hold the caller.
+    Yes,
+    /// Refuse.
+    No,
+}
+
+/// Most operations that share one commit.
+const MAX_BATCH: usize = 1000;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    room: Condvar,
+    max_items: usize,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ops: VecDeque<Op>,
+    bytes: usize,
+    /// Someone waits for an operation in the queue: no lingering.
+    urgent: bool,
+    /// A batch is out with the writer.
+    in_flight: bool,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(max_items: usize, max_bytes: usize) -> Self {
+        Queue {
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            room: Condvar::new(),
+            max_items: max_items.max(1),
+            max_bytes,
+        }
+    }
+
+    /// Puts an operation in.
+    pub(super) fn push(&self, op: Op, wait: Wait) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        while !state.closed && self.is_full(&state, &op) {
+            if wait == Wait::No {
+                return Err(StoreError::Busy);
+            }
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        state.add(op);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Puts the rest of a long operation back in, from the writer itself, whatever the limits.
+    pub(super) fn push_back(&self, op: Op) {
+        self.lock().add(op);
+    }
+
+    /// Whether everything put in so far is on disk.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.ops.is_empty() && !state.in_flight
+    }
+
+    /// The next batch, waiting for one; nothing urgent lingers so that others can share its
+    /// commit. `None` when the queue is closed and empty. Taking a batch says that the one before
+    /// is done.
+    pub(super) fn take(&self, linger: Duration) -> Option<Vec<Op>> {
+        let mut state = self.lock();
+        state.in_flight = false;
+        while state.ops.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let deadline = Instant::now() + linger;
+        while !state.urgent && !state.closed && state.ops.len() < MAX_BATCH {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            let waited = self.ready.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = state.ops.len().min(MAX_BATCH);
+        let batch: Vec<Op> = state.ops.drain(..count).collect();
+        state.bytes = state.bytes.saturating_sub(batch.iter().map(|op| op.size).sum());
+        state.urgent = state.ops.iter().any(|op| op.urgent);
+        state.in_flight = true;
+        self.room.notify_all();
+        Some(batch)
+    }
+
+    /// Lets no one in any more; what is in is still taken.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_all();
+        self.room.notify_all();
+    }
+
+    fn is_full(&self, state: &State, op: &Op) -> bool {
+        state.ops.len() >= self.max_items
+            || (!state.ops.is_empty() && state.bytes + op.size > self.max_bytes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, op: Op) {
+        self.bytes += op.size;
+        self.urgent |= op.urgent;
+        self.ops.push_back(op);
+    }
+}
