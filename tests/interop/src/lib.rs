@@ -1,1 +1,21 @@
-//! Black-box tests against real Salt.
+//! The bench on which Saltern and real Salt are put beside each other: programs of either kind,
+//! each in a directory and on loopback addresses of its own, driven over real sockets.
+//!
+//! Nothing here knows how Saltern works inside; everything is what a user could do and see.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod address;
+mod fleet;
+mod master;
+mod minion;
+mod peer;
+mod process;
+pub mod wait;
+
+pub use address::Address;
+pub use fleet::Fleet;
+pub use master::Master;
+pub use minion::Minion;
+pub use peer::Peer;
+pub use process::{Output, Program};

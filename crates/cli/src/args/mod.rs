@@ -1,0 +1,9 @@
+//! Groups of command line options that several programs share, with Salt's names.
+
+mod common;
+mod output;
+mod target;
+
+pub(crate) use common::{Common, Logging, VERSION};
+pub(crate) use output::OutputArgs;
+pub(crate) use target::TargetArgs;

@@ -1,0 +1,45 @@
+//! `salt-master`: the master daemon.
+
+use std::time::Duration;
+
+use saltern_config::load_master;
+use saltern_master::Master;
+
+use crate::args::{Common, Logging};
+use crate::daemon::{self, DaemonArgs, Signals};
+use crate::exit::{self, Failure};
+use crate::logging;
+
+/// The master daemon
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+/// Salt's tools expect a daemon to be gone two seconds after SIGTERM; this leaves a margin.
+const GRACE: Duration = Duration::from_millis(1500);
+
+pub(crate) fn run(args: Args) -> Result<i32, Failure> {
+    let loaded = load_master(&args.common.config_dir())?;
+    daemon::prepare(&args.daemon, &loaded.opts.pidfile.display().to_string(), &loaded.opts.user)?;
+    logging::daemon(&loaded.raw, &args.logging)?;
+    logging::warnings(&loaded.warnings);
+    let runtime = daemon::master_runtime()?;
+    let done = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        log::info!("Setting up the Salt Master");
+        let handle = Master::start(loaded).await.map_err(|e| Failure::generic(e.to_string()))?;
+        let signal = signals.ended().await;
+        log::warn!("Master received a {signal}. Exiting.");
+        daemon::stop_within(GRACE, handle.shutdown()).await;
+        Ok(exit::OK)
+    });
+    // Blocking work that is still going on must not hold the process.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,15 @@
+//! One file a program: its arguments and what it does.
+
+pub(crate) mod config;
+mod docs;
+mod key_text;
+pub(crate) mod links;
+pub(crate) mod master;
+pub(crate) mod minion;
+pub(crate) mod salt;
+pub(crate) mod salt_call;
+pub(crate) mod salt_cp;
+pub(crate) mod salt_key;
+pub(crate) mod salt_run;
+mod summary;
+mod watch;

@@ -1,0 +1,76 @@
+//! The small fleet most tests want: one or two masters, one minion, a directory of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Master, Minion, Peer};
+
+pub struct Fleet {
+    pub master_peer: Peer,
+    pub minion_peer: Peer,
+    root: PathBuf,
+}
+
+impl Fleet {
+    pub fn new(master_peer: Peer, minion_peer: Peer) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Short, because the path of a unix socket may have 107 bytes at most.
+        let root = std::env::temp_dir().join(format!(
+            "si-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
+        fs::create_dir_all(&root).unwrap();
+        Fleet { master_peer, minion_peer, root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A master that is not started yet; `name` is its directory.
+    pub fn master(&self, name: &str, extra: &str) -> Master {
+        Master::prepare(self.master_peer, &self.root.join(name), extra)
+    }
+
+    /// A minion that is not started yet; its id is also its directory.
+    pub fn minion(&self, id: &str, masters: &[&Master], extra: &str) -> Minion {
+        Minion::prepare(self.minion_peer, id, &self.root.join(id), masters, extra)
+    }
+
+    /// A master and a minion that answers it.
+    pub fn pair(&self, master_extra: &str, minion_extra: &str) -> (Master, Minion) {
+        let mut master = self.master("m1", master_extra);
+        let mut minion = self.minion("min", &[&master], minion_extra);
+        let public = minion.make_keys(&master);
+        master.preseed("min", &public);
+        master.start();
+        minion.start();
+        master.wait_ping("min");
+        (master, minion)
+    }
+
+    /// Two masters with distinct keys that share the signing pair, made as the recipe says.
+    pub fn signed_masters(&self) -> (Master, Master) {
+        let mut first = self.master("m1", "master_sign_pubkey: True");
+        let mut second = self.master("m2", "master_sign_pubkey: True");
+        first.start();
+        fs::create_dir_all(second.pki()).unwrap();
+        for file in ["master_sign.pem", "master_sign.pub"] {
+            fs::copy(first.pki().join(file), second.pki().join(file)).unwrap();
+        }
+        second.start();
+        (first, second)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() || std::env::var_os("SALTERN_KEEP").is_some() {
+            eprintln!("kept for you: {}", self.root.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+}
