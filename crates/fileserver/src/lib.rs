@@ -2,8 +2,14 @@
 //! anything else, and takes files minions push.
 
 mod error;
+mod hash_cache;
+mod ignore;
+mod locate;
 mod push;
 mod server;
+#[cfg(test)]
+mod testing;
+mod walk;
 
 pub use error::FileError;
 pub use push::{Push, PushSettings, Receiver};

@@ -1,17 +1,26 @@
 //! The commands of wire-protocol §7 that read files. Every answer has exactly the shape Salt gives.
 
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use saltern_crypto::HashType;
-use saltern_value::Value;
+use saltern_value::{Map, Value};
 
 use crate::FileError;
+use crate::hash_cache::HashCache;
+use crate::ignore::Ignore;
+use crate::locate::{Found, Roots};
+use crate::walk::{self, Form, Rules};
 
 /// What the file server serves, and how (the master's options of the same names).
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `file_roots`: environments in their order, each with its directories. The name `__env__`
-    /// serves every environment not named.
+    /// serves every environment not named, and stands for its name in the directories.
     pub roots: Vec<(String, Vec<PathBuf>)>,
     /// `hash_type`
     pub hash_type: HashType,
@@ -29,69 +38,184 @@ pub struct Settings {
 
 /// The file server. `Send + Sync`; every function blocks on the disk.
 #[derive(Debug)]
-pub struct FileServer {}
+pub struct FileServer {
+    roots: Roots,
+    ignore: Ignore,
+    ignore_symlinks: bool,
+    buffer_size: usize,
+    hashes: HashCache,
+}
 
 impl FileServer {
     /// A file server over these settings.
     ///
     /// # Errors
     /// A regular expression that is none.
-    pub fn new(_settings: Settings) -> Result<Self, FileError> {
-        todo!()
+    pub fn new(settings: Settings) -> Result<Self, FileError> {
+        Ok(FileServer {
+            ignore: Ignore::new(&settings.ignore_regex, &settings.ignore_glob)?,
+            roots: Roots { envs: settings.roots, follow_symlinks: settings.follow_symlinks },
+            ignore_symlinks: settings.ignore_symlinks,
+            buffer_size: settings.buffer_size.max(1),
+            hashes: HashCache::new(settings.hash_type),
+        })
     }
 
     /// `_file_envs`: sorted names.
     #[must_use]
     pub fn envs(&self) -> Value {
-        todo!()
+        let mut names: Vec<String> = self.roots.envs.iter().map(|(env, _)| env.clone()).collect();
+        names.sort_unstable();
+        Value::from(names)
     }
 
     /// `_file_find`: `{path, rel, stat, back}`, or empty `path` and `rel`.
     #[must_use]
-    pub fn find(&self, _saltenv: &str, _path: &str) -> Value {
-        todo!()
+    pub fn find(&self, saltenv: &str, path: &str) -> Value {
+        let Some(found) = self.locate(saltenv, path) else {
+            return Value::from_iter([("path", ""), ("rel", "")]);
+        };
+        Value::Map(Map::from([
+            ("path", Value::from(found.full.to_string_lossy().into_owned())),
+            ("rel", Value::from(found.rel)),
+            ("stat", stat(&found.meta)),
+            ("back", Value::from("roots")),
+        ]))
     }
 
     /// `_file_hash`: `{hash_type, hsum}`, or `""` when there is no such file.
     #[must_use]
-    pub fn hash(&self, _saltenv: &str, _path: &str) -> Value {
-        todo!()
+    pub fn hash(&self, saltenv: &str, path: &str) -> Value {
+        self.locate(saltenv, path).map_or_else(|| Value::from(""), |found| self.digest(&found))
     }
 
     /// `_file_hash_and_stat`: `[hash, stat]`.
     #[must_use]
-    pub fn hash_and_stat(&self, _saltenv: &str, _path: &str) -> Value {
-        todo!()
+    pub fn hash_and_stat(&self, saltenv: &str, path: &str) -> Value {
+        Value::List(match self.locate(saltenv, path) {
+            Some(found) => vec![self.digest(&found), stat(&found.meta)],
+            None => vec![Value::from(""), Value::Nil],
+        })
     }
 
     /// `_serve_file`: one chunk from byte `offset` on, compressed with `gzip` (level 1 to 9) when
     /// asked.
     #[must_use]
-    pub fn serve(&self, _saltenv: &str, _path: &str, _offset: u64, _gzip: Option<u32>) -> Value {
-        todo!()
+    pub fn serve(&self, saltenv: &str, path: &str, offset: u64, gzip: Option<u32>) -> Value {
+        let nothing = || Value::from_iter([("data", ""), ("dest", "")]);
+        let Some(found) = self.locate(saltenv, path) else { return nothing() };
+        let (data, level) = match self.chunk(&found, offset, gzip.filter(|level| *level > 0)) {
+            Ok(chunk) => chunk,
+            Err(e) => {
+                log::warn!("cannot serve {}: {e}", found.full.display());
+                return nothing();
+            }
+        };
+        let mut reply = Map::from([("data", Value::Bytes(data)), ("dest", Value::from(found.rel))]);
+        if let Some(level) = level {
+            reply.insert("gzip", level);
+        }
+        Value::Map(reply)
     }
 
-    /// `_file_list`: sorted paths of files below `prefix` (a path of whole components; empty: all).
+    fn chunk(
+        &self,
+        found: &Found,
+        offset: u64,
+        gzip: Option<u32>,
+    ) -> io::Result<(Vec<u8>, Option<u32>)> {
+        if offset >= found.meta.len() {
+            return Ok((Vec::new(), None));
+        }
+        let mut file = File::open(&found.full)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let left = found.meta.len().saturating_sub(offset);
+        let expected = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer_size);
+        let mut data = Vec::with_capacity(expected);
+        file.take(self.buffer_size as u64).read_to_end(&mut data)?;
+        match gzip {
+            Some(level) if !data.is_empty() => {
+                let mut packer = GzEncoder::new(Vec::new(), Compression::new(level.min(9)));
+                packer.write_all(&data)?;
+                Ok((packer.finish()?, Some(level)))
+            }
+            _ => Ok((data, None)),
+        }
+    }
+
+    /// `_file_list`: sorted paths of files that begin with `prefix` (empty: all).
     #[must_use]
-    pub fn list(&self, _saltenv: &str, _prefix: &str) -> Value {
-        todo!()
+    pub fn list(&self, saltenv: &str, prefix: &str) -> Value {
+        self.paths(saltenv, prefix, Form::Files)
     }
 
     /// `_file_list_emptydirs`
     #[must_use]
-    pub fn empty_dirs(&self, _saltenv: &str, _prefix: &str) -> Value {
-        todo!()
+    pub fn empty_dirs(&self, saltenv: &str, prefix: &str) -> Value {
+        self.paths(saltenv, prefix, Form::EmptyDirs)
     }
 
     /// `_dir_list`
     #[must_use]
-    pub fn dirs(&self, _saltenv: &str, _prefix: &str) -> Value {
-        todo!()
+    pub fn dirs(&self, saltenv: &str, prefix: &str) -> Value {
+        self.paths(saltenv, prefix, Form::Dirs)
     }
 
     /// `_symlink_list`: link to target.
     #[must_use]
-    pub fn symlinks(&self, _saltenv: &str, _prefix: &str) -> Value {
-        todo!()
+    pub fn symlinks(&self, saltenv: &str, prefix: &str) -> Value {
+        walk::links(&self.roots.of(saltenv), self.rules(prefix)).into_iter().collect()
+    }
+
+    fn paths(&self, saltenv: &str, prefix: &str, form: Form) -> Value {
+        let paths = walk::list(&self.roots.of(saltenv), form, self.rules(prefix));
+        Value::List(paths.into_iter().map(Value::Str).collect())
+    }
+
+    fn rules<'a>(&'a self, prefix: &'a str) -> Rules<'a> {
+        Rules {
+            follow_symlinks: self.roots.follow_symlinks,
+            ignore_symlinks: self.ignore_symlinks,
+            ignore: &self.ignore,
+            prefix: prefix.trim_matches('/'),
+        }
+    }
+
+    fn locate(&self, saltenv: &str, path: &str) -> Option<Found> {
+        self.roots.find(saltenv, path, &self.ignore)
+    }
+
+    fn digest(&self, found: &Found) -> Value {
+        match self.hashes.digest(&found.full) {
+            Ok(digest) => Value::from_iter([
+                ("hash_type", self.hashes.hash_type().name().to_owned()),
+                ("hsum", digest),
+            ]),
+            Err(e) => {
+                log::warn!("cannot read {}: {e}", found.full.display());
+                Value::from("")
+            }
+        }
     }
 }
+
+/// Python's `os.stat` as a list: mode, inode, device, links, uid, gid, size, and the times of
+/// access, change of content and change of state in whole seconds.
+fn stat(meta: &Metadata) -> Value {
+    Value::List(vec![
+        Value::from(meta.mode()),
+        Value::from(meta.ino()),
+        Value::from(meta.dev()),
+        Value::from(meta.nlink()),
+        Value::from(meta.uid()),
+        Value::from(meta.gid()),
+        Value::from(meta.size()),
+        Value::from(meta.atime()),
+        Value::from(meta.mtime()),
+        Value::from(meta.ctime()),
+    ])
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+//! Digests of files, remembered while the file stays the same.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use saltern_crypto::HashType;
+
+/// Digests remembered; one takes about 200 bytes.
+const MAX: usize = 8192;
+
+/// Tells whether a file is the one that was hashed.
+type Stamp = (u64, u64, u64, i64, i64);
+
+#[derive(Debug)]
+pub(crate) struct HashCache {
+    hash_type: HashType,
+    known: Mutex<HashMap<PathBuf, (Stamp, String)>>,
+}
+
+impl HashCache {
+    pub(crate) fn new(hash_type: HashType) -> Self {
+        HashCache { hash_type, known: Mutex::default() }
+    }
+
+    pub(crate) fn hash_type(&self) -> HashType {
+        self.hash_type
+    }
+
+    /// The digest of a file as hexadecimal digits.
+    pub(crate) fn digest(&self, path: &Path) -> io::Result<String> {
+        let file = File::open(path)?;
+        // Of the open file, so that it is the stamp of what is read.
+        let stamp = stamp(&file.metadata()?);
+        if let Some((known, digest)) = self.lock().get(path)
+            && *known == stamp
+        {
+            return Ok(digest.clone());
+        }
+        let digest = self.hash_type.hex_digest_of(file)?;
+        let mut known = self.lock();
+        if known.len() >= MAX
+            && let Some(other) = known.keys().next().cloned()
+        {
+            known.remove(&other);
+        }
+        known.insert(path.to_owned(), (stamp, digest.clone()));
+        Ok(digest)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, String)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(meta: &Metadata) -> Stamp {
+    (meta.ino(), meta.size(), meta.dev(), meta.mtime(), meta.mtime_nsec())
+}
