@@ -1,5 +1,6 @@
 //! Two connections talking to each other, and one being talked to by rogues.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::sync::Arc;
 
 use saltern_zmtp::{

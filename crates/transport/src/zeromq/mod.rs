@@ -1,10 +1,14 @@
 //! ZeroMQ sockets of a master ([`Router`], [`Publisher`]) and of a minion or a tool
 //! ([`Requester`], [`Subscriber`]).
 
+mod budget;
+mod client;
 mod counters;
+mod link;
 mod publisher;
 mod requester;
 mod router;
+mod server;
 mod subscriber;
 
 pub use counters::{CloseReason, Counters};

@@ -1,8 +1,16 @@
 //! The request client of a minion or a tool (REQ), with a bounded pool of connections.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use saltern_zmtp::{Config, Event, Limits, SocketType};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::client::{self, Failure, unexpected};
+use super::link::{Flow, Link};
+use super::server::lock;
 use crate::net::{ConnectError, ConnectOptions};
 
 /// Bounds and settings of a [`Requester`].
@@ -72,23 +80,63 @@ impl From<ConnectError> for RequestError {
     }
 }
 
+impl From<Failure> for RequestError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Connect(error) => error.into(),
+            Failure::Timeout => RequestError::Timeout,
+            Failure::Closed => RequestError::Closed,
+            Failure::Unreachable(why) => RequestError::Unreachable(why),
+            Failure::Protocol(why) => RequestError::Protocol(why),
+        }
+    }
+}
+
 /// The client of one address. Clones share the pool; connections are made when needed.
 #[derive(Clone, Debug)]
-pub struct Requester {}
+pub struct Requester {
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    address: String,
+    options: RequesterOptions,
+    config: Arc<Config>,
+    /// One permit for each connection in use.
+    permits: Semaphore,
+    idle: Mutex<IdleList>,
+}
+
+#[derive(Debug, Default)]
+struct IdleList {
+    /// Used last stands last, and is used first.
+    links: Vec<(Link, Instant)>,
+    /// A task is there that closes what is unused for too long.
+    watched: bool,
+}
 
 impl Requester {
     /// A client of `address` (`host:port` or `[v6]:port`). Connects to nothing yet; the name is
     /// resolved anew for each connection.
     #[must_use]
     pub fn new(address: impl Into<String>, options: RequesterOptions) -> Requester {
-        let _ = (address.into(), options);
-        todo!()
+        let connections =
+            if options.connect.source_port != 0 { 1 } else { options.max_connections.max(1) };
+        let config = Arc::new(Config {
+            socket_type: SocketType::Req,
+            identity: Vec::new(),
+            limits: Limits::messages_of(options.max_message),
+        });
+        let permits = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
+        let (address, idle) = (address.into(), Mutex::default());
+        Requester { pool: Arc::new(Pool { address, options, config, permits, idle }) }
     }
 
     /// The address it was made for.
     #[must_use]
     pub fn address(&self) -> &str {
-        todo!()
+        &self.pool.address
     }
 
     /// Sends `body` and waits for the reply; `timeout` covers waiting for a free connection,
@@ -98,8 +146,16 @@ impl Requester {
     /// # Errors
     /// A [`RequestError`]; nothing is sent twice.
     pub async fn request(&self, body: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, RequestError> {
-        let _ = (body, timeout);
-        todo!()
+        let deadline = Instant::now() + timeout;
+        let exchange = async {
+            let _permit = self.pool.permits.acquire().await.map_err(|_| Failure::Closed)?;
+            let mut link = self.link(deadline).await?;
+            link.send_enveloped(body);
+            let reply = reply(&mut link).await?;
+            self.keep(link);
+            Ok(reply)
+        };
+        timeout_at(deadline, exchange).await.unwrap_or(Err(Failure::Timeout)).map_err(Into::into)
     }
 
     /// Makes sure that a connection can be made, handshake included, and keeps it for the next
@@ -108,12 +164,100 @@ impl Requester {
     /// # Errors
     /// As [`Requester::request`].
     pub async fn check(&self, timeout: Duration) -> Result<(), RequestError> {
-        let _ = timeout;
-        todo!()
+        let deadline = Instant::now() + timeout;
+        let opening = async {
+            let _permit = self.pool.permits.acquire().await.map_err(|_| Failure::Closed)?;
+            let Pool { address, options, config, .. } = &*self.pool;
+            // A fixed source port cannot be used twice.
+            if options.connect.source_port != 0 {
+                self.close_idle();
+            }
+            let (link, _) =
+                client::open(address, &options.connect, config.clone(), deadline).await?;
+            self.keep(link);
+            Ok(())
+        };
+        timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Timeout)).map_err(Into::into)
     }
 
     /// Closes every unused connection now.
     pub fn close_idle(&self) {
-        todo!()
+        lock(&self.pool.idle).links.clear();
+    }
+
+    /// An unused connection that still lives, or a new one.
+    async fn link(&self, deadline: Instant) -> Result<Link, Failure> {
+        loop {
+            let Some((mut link, _)) = lock(&self.pool.idle).links.pop() else { break };
+            // Nothing but commands may have arrived: a message would answer no request.
+            let mut surprised = false;
+            let read = link.read(&mut |event| {
+                surprised |= matches!(event, Event::Message(_));
+                Flow::Continue
+            });
+            if read.is_ok() && !surprised && link.flush().is_ok() {
+                return Ok(link);
+            }
+        }
+        let Pool { address, options, config, .. } = &*self.pool;
+        let (link, _) = client::open(address, &options.connect, config.clone(), deadline).await?;
+        Ok(link)
+    }
+
+    /// Puts a connection back for the next request.
+    fn keep(&self, link: Link) {
+        let Pool { options, idle, .. } = &*self.pool;
+        if options.idle_timeout.is_zero() || !link.is_flushed() || link.has_leftover() {
+            return;
+        }
+        let mut idle = lock(idle);
+        idle.links.push((link, Instant::now()));
+        let surplus = idle.links.len().saturating_sub(options.max_connections.max(1));
+        idle.links.drain(..surplus);
+        if !idle.watched {
+            idle.watched = true;
+            tokio::spawn(watch(Arc::downgrade(&self.pool), options.idle_timeout));
+        }
+    }
+}
+
+/// Closes connections unused for `limit`; ends when none is left.
+async fn watch(pool: Weak<Pool>, limit: Duration) {
+    loop {
+        let next = {
+            let Some(pool) = pool.upgrade() else { return };
+            let mut idle = lock(&pool.idle);
+            let now = Instant::now();
+            idle.links.retain(|(_, used)| now.duration_since(*used) < limit);
+            match idle.links.first() {
+                Some((_, used)) => *used + limit,
+                None => {
+                    idle.watched = false;
+                    return;
+                }
+            }
+        };
+        sleep_until(next).await;
+    }
+}
+
+/// Waits for the answer to the request that was queued.
+async fn reply(link: &mut Link) -> Result<Vec<u8>, Failure> {
+    let mut message = None;
+    loop {
+        client::turn(link, &mut |event| match event {
+            Event::Message(frames) => {
+                message = Some(frames);
+                Flow::Pause
+            }
+            _ => Flow::Continue,
+        })
+        .await?;
+        if let Some(frames) = message {
+            return match <[Vec<u8>; 2]>::try_from(frames) {
+                Ok([delimiter, body]) if delimiter.is_empty() => Ok(body),
+                _ => Err(unexpected("reply")),
+            };
+        }
     }
 }

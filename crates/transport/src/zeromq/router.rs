@@ -1,11 +1,31 @@
 //! The request server of a master (ROUTER, port 4506).
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::Counters;
-use crate::net::ListenOptions;
+use saltern_zmtp::{Config, Event, Limits, SocketType};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::budget::{Budget, Lease};
+use super::counters::{CloseReason, Counters, Tally};
+use super::link::{Flow, Link, LinkError};
+use super::server::{self, Ended, Place, Registry, Stage, Wake, lock};
+use crate::net::{ListenOptions, listen};
+
+/// Bytes that a request under way must bring in each span of `stall_timeout`.
+const PROGRESS: usize = 256 << 10;
+/// Bytes of answers a peer may leave unread before no more requests are read from it.
+const UNWRITTEN_MAX: usize = 64 << 10;
+/// How long a big request waits for room in the budget, and how often it looks.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+const ROOM_POLL: Duration = Duration::from_millis(50);
 
 /// Bounds and settings of a [`Router`].
 #[derive(Clone, Debug)]
@@ -20,14 +40,16 @@ pub struct RouterOptions {
     pub handshake_timeout: Duration,
     /// Bytes of one request. Returns of big jobs must fit.
     pub max_message: usize,
-    /// Bytes of requests under way (being received or not yet answered), over all connections.
+    /// Bytes of requests under way (being received or not yet answered), over all connections: what
+    /// strangers can make the server hold. A quarter is for small messages, and one address gets
+    /// at most half of the rest. Raised to four times `max_message` if it is less.
     pub budget: usize,
     /// Requests of one connection not yet answered; its further ones wait in its socket.
     pub max_in_flight: usize,
-    /// Requests received and not yet taken by [`Router::recv`].
-    pub queue: usize,
-    /// A request under way must bring 64 kB, or end, in every span of this length.
+    /// A request under way must bring 256 kB, or end, in every span of this length.
     pub stall_timeout: Duration,
+    /// A request under way must end within this time.
+    pub message_timeout: Duration,
 }
 
 impl Default for RouterOptions {
@@ -40,8 +62,8 @@ impl Default for RouterOptions {
             max_message: 100 << 20,
             budget: 512 << 20,
             max_in_flight: 32,
-            queue: 1024,
             stall_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(600),
         }
     }
 }
@@ -59,19 +81,41 @@ pub struct Request {
 
 /// Answers one request, on the connection it came from.
 #[derive(Debug)]
-pub struct Reply {}
+pub struct Reply {
+    connection: Arc<Conn>,
+    shared: Arc<Shared>,
+    /// The request counts against the budget until it is answered.
+    _lease: Lease,
+}
 
 impl Reply {
     /// Sends the answer. Never blocks; if the peer is gone the answer is dropped and counted.
     pub fn send(self, body: Vec<u8>) {
-        let _ = body;
-        todo!()
+        let mut outbox = lock(&self.connection.outbox);
+        if outbox.gone {
+            drop(outbox);
+            self.shared.registry.tally.dropped(1, self.connection.peer, "the peer is gone");
+        } else {
+            outbox.replies.push(body);
+        }
+        // Dropping `self` wakes the connection.
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.connection.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.connection.wake.notify_one();
     }
 }
 
 /// The server. Dropping it closes the socket and every connection at once.
 #[derive(Debug)]
-pub struct Router {}
+pub struct Router {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    accepting: AbortHandle,
+}
 
 impl Router {
     /// Listens on `address` and starts to accept. Must be called inside a tokio runtime.
@@ -79,32 +123,353 @@ impl Router {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(address: SocketAddr, options: RouterOptions) -> io::Result<Router> {
-        let _ = (address, options);
-        todo!()
+        let listener = listen(address, &options.listen)?;
+        let address = listener.local_addr()?;
+        let tally = Tally::new(format!("request server on {address}"));
+        let keepalive = options.listen.keepalive;
+        let shared = Arc::new(Shared {
+            registry: Arc::new(Registry::new(
+                tally,
+                options.max_connections,
+                options.max_per_address,
+            )),
+            config: Arc::new(Config {
+                socket_type: SocketType::Router,
+                identity: Vec::new(),
+                limits: Limits::messages_of(options.max_message),
+            }),
+            budget: Arc::new(Budget::new(options.budget, options.max_message)),
+            options,
+            inbox: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let serve = {
+            let shared = shared.clone();
+            move |stream, place| drop(tokio::spawn(serve(stream, place, shared.clone())))
+        };
+        let registry = shared.registry.clone();
+        let accepting =
+            tokio::spawn(server::accept(listener, keepalive, registry, Conn::new, serve));
+        Ok(Router { shared, address, accepting: accepting.abort_handle() })
     }
 
     /// Where it listens (the real port when 0 was asked for).
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        self.address
     }
 
     /// The next request; `None` after [`Router::close`]. May be called by several tasks.
     /// Cancellation-safe.
     pub async fn recv(&self) -> Option<Request> {
-        todo!()
+        loop {
+            let arrived = self.shared.arrived.notified();
+            {
+                let mut inbox = lock(&self.shared.inbox);
+                if let Some(request) = inbox.pop_front() {
+                    if !inbox.is_empty() {
+                        // One notice may stand for several requests: pass it on.
+                        self.shared.arrived.notify_one();
+                    }
+                    return Some(request);
+                }
+            }
+            if self.shared.registry.stage() != Stage::Running {
+                self.shared.arrived.notify_one();
+                return None;
+            }
+            arrived.await;
+        }
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.shared.registry.tally.snapshot(self.shared.registry.open())
     }
 
     /// Stops accepting and reading, waits up to `grace` for the answers to requests already taken,
     /// then closes every connection.
     pub async fn close(&self, grace: Duration) {
-        let _ = grace;
-        todo!()
+        self.accepting.abort();
+        self.shared.registry.drain();
+        self.shared.arrived.notify_one();
+        self.shared.registry.close(grace).await;
+        lock(&self.shared.inbox).clear();
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.shared.registry.end();
+        // Requests nobody took refer to `shared`, which holds them.
+        let requests = std::mem::take(&mut *lock(&self.shared.inbox));
+        drop(requests);
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    registry: Arc<Registry<Conn>>,
+    config: Arc<Config>,
+    budget: Arc<Budget>,
+    options: RouterOptions,
+    /// Bounded by the budget.
+    inbox: Mutex<VecDeque<Request>>,
+    arrived: Notify,
+}
+
+/// The part of a connection that replies hold.
+#[derive(Debug)]
+struct Conn {
+    peer: SocketAddr,
+    outbox: Mutex<Outbox>,
+    in_flight: AtomicUsize,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    replies: Vec<Vec<u8>>,
+    gone: bool,
+}
+
+impl Conn {
+    fn new(peer: SocketAddr) -> Conn {
+        Conn { peer, outbox: Mutex::default(), in_flight: AtomicUsize::new(0), wake: Notify::new() }
+    }
+}
+
+impl Wake for Conn {
+    fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+async fn serve(stream: TcpStream, place: Place<Conn>, shared: Arc<Shared>) {
+    let mut session = Session {
+        link: Link::new(stream, shared.config.clone()),
+        lease: Lease::new(shared.budget.clone(), place.peer.ip()),
+        opened: Instant::now(),
+        under_way: None,
+        starved: None,
+        blocked: None,
+        connection: &place.connection,
+        shared: &shared,
+    };
+    let Ended(reason, detail) = session.run().await;
+    drop(session);
+    let unsent = {
+        let mut outbox = lock(&place.connection.outbox);
+        outbox.gone = true;
+        std::mem::take(&mut outbox.replies).len()
+    };
+    let tally = &shared.registry.tally;
+    if unsent > 0 {
+        tally.dropped(unsent, place.peer, "the peer is gone");
+    }
+    tally.close(reason, place.peer, &detail);
+}
+
+/// A message that is not complete yet.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    since: Instant,
+    /// Beginning of the present span of `stall_timeout`, and the bytes that came in it.
+    span: Instant,
+    bytes: usize,
+}
+
+struct Session<'a> {
+    link: Link,
+    lease: Lease,
+    opened: Instant,
+    under_way: Option<UnderWay>,
+    /// Since when the message under way waits for room in the budget.
+    starved: Option<Instant>,
+    /// Since when the peer takes no bytes of the answers to it.
+    blocked: Option<Instant>,
+    connection: &'a Arc<Conn>,
+    shared: &'a Arc<Shared>,
+}
+
+impl Session<'_> {
+    async fn run(&mut self) -> Ended {
+        loop {
+            match self.step().await {
+                Ok(()) => {}
+                Err(ended) => {
+                    // Best effort: the reason of a refused handshake is worth a try.
+                    let _ = self.link.flush();
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Does what can be done now, then waits for something to happen.
+    async fn step(&mut self) -> Result<(), Ended> {
+        for reply in std::mem::take(&mut lock(&self.connection.outbox).replies) {
+            self.link.send_enveloped(reply);
+        }
+        let wrote = self.link.flush()?;
+        self.blocked = match self.blocked {
+            _ if self.link.is_flushed() => None,
+            Some(since) if wrote == 0 => Some(since),
+            _ => Some(Instant::now()),
+        };
+        let stage = self.shared.registry.stage();
+        let quiet = self.connection.in_flight.load(Ordering::Acquire) == 0
+            && self.link.is_flushed()
+            && lock(&self.connection.outbox).replies.is_empty();
+        if stage == Stage::Ended || stage == Stage::Draining && quiet {
+            return Err(CloseReason::Shutdown.into());
+        }
+        let reading = stage == Stage::Running && self.has_room();
+        if reading && self.link.has_leftover() {
+            self.consume(true)?;
+            return Ok(());
+        }
+        let deadline = self.deadline();
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.connection.wake.notified() => Ok(()),
+            ready = self.link.ready(reading) => {
+                let ready = ready.map_err(LinkError::from)?;
+                if ready.is_readable() || ready.is_read_closed() {
+                    self.consume(false)?;
+                }
+                Ok(())
+            }
+            () = timer => self.on_deadline(),
+        }
+    }
+
+    /// Whether more may be read now.
+    fn has_room(&mut self) -> bool {
+        if self.starved.is_some() && self.lease.resize(self.link.held()) {
+            self.starved = None;
+        }
+        self.starved.is_none()
+            && self.link.unwritten() <= UNWRITTEN_MAX
+            && self.connection.in_flight.load(Ordering::Acquire)
+                < self.shared.options.max_in_flight.max(1)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let options = &self.shared.options;
+        if !self.link.connection().is_open() {
+            return Some(self.opened + options.handshake_timeout);
+        }
+        if self.starved.is_some() {
+            return Some(Instant::now() + ROOM_POLL);
+        }
+        let blocked = self.blocked.map(|since| since + options.stall_timeout);
+        let stalled = self.under_way.map(|message| {
+            (message.span + options.stall_timeout).min(message.since + options.message_timeout)
+        });
+        blocked.into_iter().chain(stalled).min()
+    }
+
+    fn on_deadline(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        if !self.link.connection().is_open() {
+            return Err(CloseReason::HandshakeTimeout.into());
+        }
+        if let Some(since) = self.starved {
+            if now.duration_since(since) < ROOM_TIMEOUT {
+                return Ok(());
+            }
+            return Err(Ended(CloseReason::NoRoom, "too many big requests at a time".into()));
+        }
+        let options = &self.shared.options;
+        if self.blocked.is_some_and(|since| now >= since + options.stall_timeout) {
+            return Err(Ended(CloseReason::Stalled, "it does not read its answers".into()));
+        }
+        let late = options.message_timeout;
+        match &mut self.under_way {
+            Some(message) if now >= message.since + late => Err(CloseReason::Stalled.into()),
+            Some(message) if now < message.span + options.stall_timeout => Ok(()),
+            Some(message) if message.bytes < PROGRESS => Err(CloseReason::Stalled.into()),
+            Some(message) => {
+                (message.span, message.bytes) = (now, 0);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Reads once (or goes on with what is left over) and hands on the requests in it.
+    fn consume(&mut self, leftover: bool) -> Result<(), Ended> {
+        let Session { link, lease, connection, shared, .. } = self;
+        let (mut out_of_room, mut completed) = (false, false);
+        let max_in_flight = shared.options.max_in_flight.max(1);
+        let mut on = |event| {
+            let Event::Message(frames) = event else { return Flow::Continue };
+            completed = true;
+            let Some(body) = body_of(frames) else {
+                shared.registry.tally.bad_shape(connection.peer);
+                return Flow::Continue;
+            };
+            let mut lease = lease.take();
+            if !lease.resize(body.len()) {
+                out_of_room = true;
+                return Flow::Pause;
+            }
+            let in_flight = connection.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
+            deliver(shared, connection, body, lease);
+            if in_flight < max_in_flight { Flow::Continue } else { Flow::Pause }
+        };
+        let read = if leftover { link.resume(&mut on).map(|()| 0) } else { link.read(&mut on) }?;
+        if out_of_room {
+            return Err(Ended(CloseReason::NoRoom, "too many requests at a time".into()));
+        }
+        self.track(read, completed);
+        Ok(())
+    }
+
+    /// Keeps account of the message under way.
+    fn track(&mut self, read: usize, completed: bool) {
+        let held = self.link.held();
+        let now = Instant::now();
+        if !self.lease.resize(held) {
+            self.starved = Some(now);
+        }
+        let fresh = UnderWay { since: now, span: now, bytes: 0 };
+        self.under_way = match self.under_way {
+            _ if self.link.connection().held() == 0 => None,
+            Some(message) if !completed => {
+                Some(UnderWay { bytes: message.bytes + read, ..message })
+            }
+            _ => Some(fresh),
+        };
+    }
+}
+
+fn deliver(shared: &Arc<Shared>, connection: &Arc<Conn>, body: Vec<u8>, lease: Lease) {
+    let reply = Reply { connection: connection.clone(), shared: shared.clone(), _lease: lease };
+    shared.registry.tally.messages.fetch_add(1, Ordering::Relaxed);
+    let request = Request { peer: connection.peer, body, reply };
+    let mut inbox = lock(&shared.inbox);
+    // Nobody empties the inbox any more after the end, and what lies in it refers to it.
+    if shared.registry.stage() != Stage::Ended {
+        inbox.push_back(request);
+        drop(inbox);
+        shared.arrived.notify_one();
+    }
+}
+
+/// The body of `["", body]`; nothing else is a request.
+fn body_of(frames: Vec<Vec<u8>>) -> Option<Vec<u8>> {
+    match <[Vec<u8>; 2]>::try_from(frames) {
+        Ok([delimiter, body]) if delimiter.is_empty() => Some(body),
+        _ => None,
     }
 }

@@ -1,15 +1,26 @@
 //! The subscribe client of a minion (SUB): one connection, watched by heartbeats.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::net::ConnectOptions;
+use saltern_zmtp::{Config, Event, Limits, SocketType, encode_ping};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// When to ask a silent peer for a sign of life, and when to give it up.
+use super::client::{self, Failure};
+use super::link::{Flow, Link, LinkError};
+use crate::net::{ConnectError, ConnectOptions};
+
+/// When to ask a peer for a sign of life, and when to give it up. Peers of ZMTP 3.0 do not know the
+/// question and are left to TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Silence after which a ZMTP PING is sent.
+    /// Time between ZMTP PINGs. A [`super::Publisher`] asks only peers that were silent as long.
     pub interval: Duration,
     /// Time after a PING in which anything must arrive.
     pub timeout: Duration,
@@ -90,10 +101,35 @@ impl fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        let reason = match failure {
+            Failure::Connect(ConnectError::Resolve(why)) => LostReason::Resolve(why),
+            Failure::Connect(ConnectError::Refused) => LostReason::Refused,
+            Failure::Connect(ConnectError::Timeout) | Failure::Timeout => LostReason::Timeout,
+            Failure::Connect(ConnectError::Unreachable(why)) | Failure::Unreachable(why) => {
+                LostReason::Unreachable(why)
+            }
+            Failure::Closed => LostReason::Closed,
+            Failure::Protocol(why) => LostReason::Protocol(why),
+        };
+        Lost { reason }
+    }
+}
+
+type Frames = Vec<Vec<u8>>;
+
 /// One subscription. A task of its own reads the socket and answers heartbeats, also while
 /// nobody waits in [`Subscriber::next`]; dropping the subscriber ends it.
 #[derive(Debug)]
-pub struct Subscriber {}
+pub struct Subscriber {
+    messages: mpsc::Receiver<Result<Frames, Lost>>,
+    lost: Option<Lost>,
+    peer: SocketAddr,
+    /// Microseconds plus one; 0 before the first PONG.
+    latency: Arc<AtomicU64>,
+    task: AbortHandle,
+}
 
 impl Subscriber {
     /// Connects to `address` (`host:port` or `[v6]:port`), shakes hands and subscribes to every
@@ -106,8 +142,35 @@ impl Subscriber {
         options: SubscriberOptions,
         topics: &[&[u8]],
     ) -> Result<Subscriber, Lost> {
-        let _ = (address, options, topics);
-        todo!()
+        let deadline = Instant::now() + options.timeout;
+        let config = Arc::new(Config {
+            socket_type: SocketType::Sub,
+            identity: options.identity,
+            limits: Limits::messages_of(options.max_message),
+        });
+        let opening = client::open(address, &options.connect, config, deadline);
+        let (mut link, peer) =
+            timeout_at(deadline, opening).await.unwrap_or(Err(Failure::Timeout))?;
+        let mut commands = Vec::new();
+        for topic in topics {
+            link.connection().encode_subscribe(&mut commands, topic);
+        }
+        link.send_control(commands);
+        link.flush().map_err(Failure::from)?;
+        let (sender, messages) = mpsc::channel(options.queue.max(1));
+        let latency = Arc::new(AtomicU64::new(0));
+        let reader = Reader {
+            link,
+            waiting: VecDeque::new(),
+            heartbeat: options.heartbeat,
+            next_ping: options.heartbeat.map(|heartbeat| Instant::now() + heartbeat.interval),
+            pinged: None,
+            ping_sent: Instant::now(),
+            serial: 0,
+            latency: latency.clone(),
+        };
+        let task = tokio::spawn(reader.run(sender)).abort_handle();
+        Ok(Subscriber { messages, lost: None, peer, latency, task })
     }
 
     /// The next message, as frames. Messages that arrived before a loss come first. After the
@@ -116,18 +179,156 @@ impl Subscriber {
     /// # Errors
     /// Why the connection is lost, at once.
     pub async fn next(&mut self) -> Result<Vec<Vec<u8>>, Lost> {
-        todo!()
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
+        let received = self.messages.recv().await;
+        let lost = match received {
+            Some(Ok(frames)) => return Ok(frames),
+            Some(Err(lost)) => lost,
+            None => Lost { reason: LostReason::Closed },
+        };
+        self.lost = Some(lost.clone());
+        Err(lost)
     }
 
     /// The address connected to.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
-        todo!()
+        self.peer
     }
 
     /// Time from the last PING to its PONG; `None` before the first.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        todo!()
+        let micros = self.latency.load(Ordering::Relaxed);
+        micros.checked_sub(1).map(Duration::from_micros)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task behind a subscription.
+struct Reader {
+    link: Link,
+    /// Received in one read and not yet handed on.
+    waiting: VecDeque<Frames>,
+    heartbeat: Option<Heartbeat>,
+    next_ping: Option<Instant>,
+    /// The PING that waits for a sign of life.
+    pinged: Option<Instant>,
+    /// When the last PING was sent, answered or not.
+    ping_sent: Instant,
+    /// Number of the last PING: its context.
+    serial: u32,
+    latency: Arc<AtomicU64>,
+}
+
+impl Reader {
+    async fn run(mut self, sender: mpsc::Sender<Result<Frames, Lost>>) {
+        let lost = loop {
+            while let Some(message) = self.waiting.pop_front() {
+                let full = sender.capacity() == 0;
+                if sender.send(Ok(message)).await.is_err() {
+                    return;
+                }
+                if full {
+                    // While we did not read, the peer could not be heard.
+                    self.heard();
+                }
+            }
+            self.waiting = VecDeque::new();
+            if let Err(reason) = self.step().await {
+                break Lost { reason };
+            }
+        };
+        log::debug!("subscription lost: {lost}");
+        for message in self.waiting {
+            if sender.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
+        // An error means that nobody listens any more.
+        let _ = sender.send(Err(lost)).await;
+    }
+
+    async fn step(&mut self) -> Result<(), LostReason> {
+        let failed = |error: LinkError| Lost::from(Failure::from(error)).reason;
+        self.link.flush().map_err(failed)?;
+        let deadline = self.deadline();
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.link.ready(true) => {
+                let ready = ready.map_err(|error| failed(error.into()))?;
+                if ready.is_readable() || ready.is_read_closed() {
+                    self.read().map_err(failed)?;
+                }
+                Ok(())
+            }
+            () = timer => self.on_deadline(),
+        }
+    }
+
+    fn read(&mut self) -> Result<(), LinkError> {
+        let mut pong = None;
+        let waiting = &mut self.waiting;
+        let read = self.link.read(&mut |event| {
+            match event {
+                Event::Message(frames) => waiting.push_back(frames),
+                Event::Pong(context) => pong = Some(context),
+                Event::Ready(_) | Event::Subscribe(_) | Event::Cancel(_) => {}
+            }
+            Flow::Continue
+        })?;
+        if pong.is_some_and(|context| context == self.serial.to_be_bytes()) {
+            let micros =
+                u64::try_from(self.ping_sent.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+            self.latency.store(micros + 1, Ordering::Relaxed);
+        }
+        if read > 0 {
+            self.heard();
+        }
+        Ok(())
+    }
+
+    /// The peer gave a sign of life.
+    fn heard(&mut self) {
+        self.pinged = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let heartbeat = self.heartbeat?;
+        if !self.link.connection().peer_answers_pings() {
+            return None;
+        }
+        match self.pinged {
+            Some(pinged) => Some(pinged + heartbeat.timeout),
+            None => self.next_ping,
+        }
+    }
+
+    fn on_deadline(&mut self) -> Result<(), LostReason> {
+        let Some(heartbeat) = self.heartbeat else { return Ok(()) };
+        if self.pinged.is_some() {
+            return Err(LostReason::Silent);
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let tenths = u16::try_from(heartbeat.timeout.as_millis() / 100).unwrap_or(u16::MAX);
+        let mut ping = Vec::with_capacity(16);
+        encode_ping(&mut ping, tenths, &self.serial.to_be_bytes());
+        self.link.send_control(ping);
+        let now = Instant::now();
+        (self.pinged, self.ping_sent) = (Some(now), now);
+        self.next_ping = Some(now + heartbeat.interval);
+        Ok(())
     }
 }
