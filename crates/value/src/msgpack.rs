@@ -369,10 +369,7 @@ mod tests {
         assert_eq!(from_network(&[0xc0, 0xc0]), Err(DecodeError::Trailing));
         assert_eq!(from_network(&[0xc1]), Err(DecodeError::Invalid));
         let many = [&[0xdc, 0x20, 0x00][..], &[0xc0; 0x2000]].concat();
-        assert_eq!(
-            decode(&many, Raw::Network, Limits::STRANGER),
-            Err(DecodeError::TooManyItems)
-        );
+        assert_eq!(decode(&many, Raw::Network, Limits::STRANGER), Err(DecodeError::TooManyItems));
     }
 
     #[test]

@@ -11,9 +11,9 @@ pub fn get<'a>(root: &'a Value, path: &str, delimiter: &str) -> Option<&'a Value
 
 fn step<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     match value {
-        Value::Map(m) => m
-            .get(key)
-            .or_else(|| key.parse::<i64>().ok().and_then(|i| m.get_value(&Value::Int(i)))),
+        Value::Map(m) => {
+            m.get(key).or_else(|| key.parse::<i64>().ok().and_then(|i| m.get_value(&Value::Int(i))))
+        }
         Value::List(l) => match key.parse::<usize>() {
             Ok(i) => l.get(i),
             Err(_) => l.iter().find_map(|item| item.get(key)),
