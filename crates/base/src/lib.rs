@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod hex;
 pub mod host;
 pub mod id;
+pub mod interfaces;
 pub mod jid;
 pub mod localtime;
 pub mod log;

@@ -3,7 +3,9 @@
 use saltern_value::Value;
 
 use crate::error::Place;
-use crate::load::Loaded;
+use crate::known;
+use crate::load::{Loaded, specs};
+use crate::nearest::nearest;
 use crate::option::Support;
 
 /// All there is to say about one option.
@@ -30,7 +32,70 @@ impl<T> Loaded<T> {
     /// set.
     #[must_use]
     pub fn explain(&self, option: &str) -> Option<Explanation> {
-        let _ = option;
-        todo!()
+        let option = option.trim();
+        let of_name = |name: &str, default: Option<Value>| {
+            let value = self.raw.get(name).cloned();
+            (value.or_else(|| default.clone()).unwrap_or_default(), default)
+        };
+        let typed =
+            specs(self.role).iter().find(|s| s.name == option || s.aliases.contains(&option));
+        if let Some(spec) = typed {
+            let (value, default) = of_name(spec.name, Some(spec.default.value()));
+            let former = spec.aliases.iter().find_map(|former| self.sources.get(*former));
+            return Some(Explanation {
+                name: spec.name.to_owned(),
+                expected: spec.expected.to_owned(),
+                default,
+                value,
+                place: self.sources.get(spec.name).or(former).cloned(),
+                doc: spec.doc.trim().to_owned(),
+                support: spec.support,
+            });
+        }
+        if let Some(known) = known::find(self.role, option) {
+            let (value, default) = of_name(option, known.default());
+            let doc = match (known.of_other, known.support) {
+                (true, _) => format!("An option of the {}.", self.role.other().name()),
+                (false, Support::Moot) => {
+                    "Known to Salt; there is nothing in Saltern it could change.".to_owned()
+                }
+                (false, _) => "Known to Salt; it has no effect yet in Saltern.".to_owned(),
+            };
+            return Some(Explanation {
+                name: option.to_owned(),
+                expected: known.expected(),
+                default,
+                value,
+                place: self.sources.get(option).cloned(),
+                doc,
+                support: known.support,
+            });
+        }
+        let value = self.raw.get(option)?.clone();
+        Some(Explanation {
+            name: option.to_owned(),
+            expected: "any value".to_owned(),
+            default: None,
+            value,
+            place: self.sources.get(option).cloned(),
+            doc: "Unknown to Salt: only config.get sees it.".to_owned(),
+            support: Support::Later,
+        })
+    }
+
+    /// The known option a mistyped name is most like.
+    #[must_use]
+    pub fn nearest(&self, option: &str) -> Option<&'static str> {
+        let typed = specs(self.role).iter().map(|s| s.name);
+        nearest(option, typed.chain(known::all(self.role).map(|k| k.name)))
+    }
+
+    /// The names of all known options, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let typed = specs(self.role).iter().map(|s| s.name);
+        let mut all: Vec<_> = typed.chain(known::all(self.role).map(|k| k.name)).collect();
+        all.sort_unstable();
+        all
     }
 }

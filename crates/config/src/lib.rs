@@ -1,12 +1,20 @@
 //! Salt's configuration: every option declared once, the files read in Salt's order, and typed
 //! structs for the rest of the house.
 
+mod check;
 mod error;
 mod explain;
+mod files;
+mod glob;
+mod id;
+mod known;
 mod load;
 mod master;
 mod minion;
+mod names;
+mod nearest;
 mod option;
+mod paths;
 mod shared;
 
 pub use error::{ConfigError, Place};
@@ -14,4 +22,4 @@ pub use explain::Explanation;
 pub use load::{Loaded, Sources, load_master, load_minion};
 pub use master::MasterOptions;
 pub use minion::MinionOptions;
-pub use option::{OneOrMany, Preset, Roots, Spec, Support};
+pub use option::{OneOrMany, Roots, Support};

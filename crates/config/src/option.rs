@@ -7,7 +7,7 @@ use saltern_value::{Map, Value};
 
 /// A default, written as a constant of the binary.
 #[derive(Clone, Copy, Debug)]
-pub enum Preset {
+pub(crate) enum Preset {
     /// The default inside, which `config.get` does not show: Salt has no such name among its own
     /// defaults and treats a missing one like this.
     Quiet(&'static Preset),
@@ -32,7 +32,7 @@ pub enum Preset {
 impl Preset {
     /// The default as a value.
     #[must_use]
-    pub fn value(self) -> Value {
+    pub(crate) fn value(self) -> Value {
         let texts = |list: &[&str]| Value::List(list.iter().map(|s| Value::from(*s)).collect());
         match self {
             Preset::Nil => Value::Nil,
@@ -65,7 +65,7 @@ pub enum Support {
 
 /// One declared option.
 #[derive(Clone, Copy, Debug)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// Its name in the file.
     pub name: &'static str,
     /// Former names that still work.
@@ -78,11 +78,13 @@ pub struct Spec {
     pub doc: &'static str,
     /// Whether it acts.
     pub support: Support,
+    /// Whether a value is of its type.
+    pub accepts: fn(&Value) -> bool,
 }
 
 /// A value that is not of the option's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrongType {
+pub(crate) struct WrongType {
     /// The option.
     pub name: &'static str,
     /// What it has to be.
@@ -92,7 +94,7 @@ pub struct WrongType {
 }
 
 /// A type an option can have.
-pub trait OptionValue: Sized {
+pub(crate) trait OptionValue: Sized {
     /// What a value has to be, for people: follows "is required".
     const EXPECTED: &'static str;
 
@@ -240,9 +242,7 @@ impl OptionValue for OneOrMany {
     const EXPECTED: &'static str = "text or a list of texts";
     fn read(value: &Value) -> Option<Self> {
         match value {
-            Value::List(_) => {
-                Some(OneOrMany { items: Vec::<String>::read(value)?, is_list: true })
-            }
+            Value::List(_) => Some(OneOrMany { items: Vec::<String>::read(value)?, is_list: true }),
             _ => Some(OneOrMany { items: vec![String::read(value)?], is_list: false }),
         }
     }
@@ -259,11 +259,7 @@ impl OptionValue for Roots {
             Value::List(list) => list.iter().map(PathBuf::read).collect::<Option<Vec<_>>>(),
             _ => Some(Vec::new()),
         };
-        value
-            .as_map()?
-            .iter()
-            .map(|(env, list)| Some((String::read(env)?, dirs(list)?)))
-            .collect()
+        value.as_map()?.iter().map(|(env, list)| Some((String::read(env)?, dirs(list)?))).collect()
     }
 }
 
@@ -279,12 +275,17 @@ pub(crate) fn field<T: OptionValue>(
     raw.get(name).map_or_else(|| read(&default.value()), read)
 }
 
+/// A scalar as text, the way Python's `str` writes it; empty for anything else.
+pub(crate) fn text_of(value: &Value) -> String {
+    String::read(value).unwrap_or_default()
+}
+
 /// A value as a message shows it.
 pub(crate) fn found(value: &Value) -> String {
     match value {
         Value::Str(s) if s.chars().count() <= 60 => format!("'{s}' (str)"),
         Value::Int(_) | Value::Big(_) | Value::Float(_) => {
-            format!("{} ({})", String::read(value).unwrap_or_default(), value.type_name())
+            format!("{} ({})", text_of(value), value.type_name())
         }
         Value::Bool(b) => format!("{} (bool)", if *b { "True" } else { "False" }),
         other => other.type_name().to_owned(),
@@ -311,6 +312,7 @@ macro_rules! define_options {
             default: $default,
             doc: concat!($($doc),+),
             support: $crate::option::Support::$support,
+            accepts: |value| <$ty as $crate::option::OptionValue>::read(value).is_some(),
         }, )* ];
 
         impl $struct {
