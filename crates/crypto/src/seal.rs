@@ -113,11 +113,13 @@ impl SealKey {
         if cipher.is_empty() || cipher.len() % BLOCK != 0 {
             return Err(CryptoError::NotAMessage);
         }
-        let mut plain = cipher.to_vec();
+        // OpenSSL asks for a block of room behind what it decrypts: the HMAC stays there.
+        let mut plain = sealed.get(BLOCK..).unwrap_or_default().to_vec();
         let mut ctx = CipherCtx::new()?;
         ctx.decrypt_init(Some(Cipher::aes_192_cbc()), Some(&self.0.aes), Some(iv))?;
         ctx.set_padding(false);
-        ctx.cipher_update_inplace(&mut plain, cipher.len())?;
+        let n = ctx.cipher_update_inplace(&mut plain, cipher.len())?;
+        plain.truncate(n);
         let pad = usize::from(plain.last().copied().unwrap_or(0));
         let len = plain.len().checked_sub(pad).filter(|_| (1..=BLOCK).contains(&pad));
         let len = len.ok_or(CryptoError::NotAMessage)?;
@@ -183,15 +185,18 @@ impl SealKey {
 
     fn finish_with_iv(&self, out: &mut Vec<u8>, iv: &[u8; BLOCK]) -> Result<(), CryptoError> {
         let pad = BLOCK - out.len() % BLOCK;
+        let signed = out.len() + pad;
         out.reserve(pad + MAC_LEN);
-        out.resize(out.len() + pad, pad as u8);
+        out.resize(signed, pad as u8);
+        // Room for the HMAC, in which OpenSSL also has the block it asks for behind its input.
+        out.resize(signed + MAC_LEN, 0);
         let (head, body) = out.split_first_chunk_mut::<BLOCK>().ok_or(CryptoError::NotAMessage)?;
         *head = *iv;
         let mut ctx = CipherCtx::new()?;
         ctx.encrypt_init(Some(Cipher::aes_192_cbc()), Some(&self.0.aes), Some(iv))?;
         ctx.set_padding(false);
-        let len = body.len();
-        ctx.cipher_update_inplace(body, len)?;
+        ctx.cipher_update_inplace(body, signed - BLOCK)?;
+        out.truncate(signed);
         let mac = self.hmac(out);
         out.extend_from_slice(&mac);
         Ok(())
@@ -256,4 +261,43 @@ pub fn random_nonce() -> Result<String, CryptoError> {
     let mut bytes = [0u8; NONCE_LEN / 2];
     random_bytes(&mut bytes)?;
     Ok(hex::encode(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_iv_gives_salts_bytes() {
+        let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc=";
+        let key = SealKey::parse(text).unwrap();
+        let iv = std::array::from_fn(|i| 0xa0 + i as u8);
+        let mut out = frame(None);
+        let value = Value::Map(Map::from([("cmd", "ping"), ("id", "minion1")]));
+        msgpack::encode_into(&mut out, &value, Encoding::OldRaw);
+        key.finish_with_iv(&mut out, &iv).unwrap();
+        assert_eq!(
+            hex::encode(&out),
+            "a0a1a2a3a4a5a6a7a8a9aaabacadaeafe58e5086839debf9866b5bf98f64aff34f19497a0edcb464bc01fa\
+             77c090ba9c8d996d9051161eeec045e1f9cde5c2569d5411cdfc5fa42c641d91de52291182"
+        );
+    }
+
+    #[test]
+    fn padding_that_is_not_salts_is_refused() {
+        let key = SealKey::generate().unwrap();
+        for last in [[1u8, 0], [1, 17], [3, 2]] {
+            // A full block, whose end is what a reader takes for padding once the block of
+            // honest padding behind it is gone.
+            let mut plain = vec![7u8; 14];
+            plain.extend(last);
+            let sealed = key.seal(&plain).unwrap();
+            assert_eq!(key.open(&sealed).unwrap(), plain);
+            // Without that block and signed again it is authentic, but badly padded.
+            let mut cut = sealed[..2 * BLOCK].to_vec();
+            let mac = key.hmac(&cut);
+            cut.extend_from_slice(&mac);
+            assert_eq!(key.open(&cut), Err(CryptoError::NotAMessage), "{last:?}");
+        }
+    }
 }

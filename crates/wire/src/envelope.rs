@@ -43,6 +43,16 @@ impl SealedRequest {
     }
 }
 
+/// The body of a clear request: `_auth`, `ping`, and what the tools send.
+#[must_use]
+pub fn clear_request(load: Map) -> Vec<u8> {
+    reply::map(&Map::from([
+        ("enc", Value::from("clear")),
+        ("load", Value::Map(load)),
+        ("version", Value::Int(PROTOCOL_VERSION)),
+    ]))
+}
+
 /// Reads the body of a request.
 ///
 /// # Errors

@@ -8,8 +8,7 @@ use saltern_value::{Map, Value};
 use super::error::{Failure, SignInError};
 use super::trust::{Known, Presented, Trust, Warning};
 use crate::auth::{Identity, aes_digest};
-use crate::limits::{self, PROTOCOL_VERSION};
-use crate::reply;
+use crate::{envelope, limits};
 
 /// The file with the key of a master seen before (`minion_master.pub`), as the minion found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,11 +112,7 @@ impl SignIn {
             token = Some(secret);
         }
         load.insert("pub", identity.key().public().wire_pem());
-        let body = reply::map(&Map::from([
-            ("enc", Value::from("clear")),
-            ("load", Value::Map(load)),
-            ("version", Value::Int(PROTOCOL_VERSION)),
-        ]));
+        let body = envelope::clear_request(load);
         Ok((SignIn { identity: identity.clone(), known, nonce, token }, body))
     }
 
@@ -276,3 +271,7 @@ fn raw(value: Value) -> Option<Vec<u8>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;
