@@ -1,1 +1,45 @@
-fn main() {}
+//! `cargo xtask`: what this repository needs beyond plain cargo.
+
+mod check;
+mod dist;
+mod layers;
+mod run;
+mod test;
+mod venvs;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [FILTER]   everything a change must pass; with FILTER only the interop tests it names
+  check           rustfmt, clippy, layers and cargo-deny only
+  venvs           the environments with real Salt that the interop tests and benchmarks use
+  layers          whether dependencies between crates run one way
+  dist            a static release build for musl, in target/dist
+  bench [NAME]    Saltern beside real Salt, measured in one run
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let done = match args.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("check") => check::all(),
+        Some("venvs") => venvs::make(),
+        Some("layers") => layers::check(),
+        Some("dist") => dist::build(),
+        Some("bench") => run::bench(rest),
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(64);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

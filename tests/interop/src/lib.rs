@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod address;
+pub mod bench;
 mod fleet;
 mod master;
 mod minion;
