@@ -2,15 +2,25 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use saltern_value::Map;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
 
-use crate::{Event, Framing};
+use crate::reader::Events;
+use crate::{Event, Framing, event, frame};
+
+const READ: usize = 16 << 10;
 
 /// Reads events from a publish socket.
 #[derive(Debug)]
-pub struct Subscriber {}
+pub struct Subscriber {
+    stream: UnixStream,
+    events: Events,
+    prefix: String,
+}
 
 impl Subscriber {
     /// Connects to a publish socket.
@@ -18,14 +28,13 @@ impl Subscriber {
     /// # Errors
     /// When nobody listens there, or the file mode forbids it.
     pub async fn connect(path: &Path) -> io::Result<Subscriber> {
-        let _ = path;
-        todo!()
+        let stream = connect(path).await?;
+        Ok(Subscriber { stream, events: Events::new(), prefix: String::new() })
     }
 
     /// Only events whose tag starts with `prefix` are returned from now on.
     pub fn filter(&mut self, prefix: impl Into<String>) {
-        let _ = prefix.into();
-        todo!()
+        self.prefix = prefix.into();
     }
 
     /// The next event; `None` when the bus closed. Cancellation-safe.
@@ -33,7 +42,19 @@ impl Subscriber {
     /// # Errors
     /// When reading fails or the stream is broken.
     pub async fn next(&mut self) -> io::Result<Option<Event>> {
-        todo!()
+        loop {
+            if let Some(event) = self.events.next(&self.prefix)? {
+                return Ok(Some(event));
+            }
+            self.stream.readable().await?;
+            let mut buffer = [0; READ];
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.events.push(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -49,6 +70,24 @@ pub async fn push(
     framing: Framing,
     deadline: Duration,
 ) -> io::Result<()> {
-    let _ = (path, tag, data, framing, deadline);
-    todo!()
+    let event = Event::new(tag, data, SystemTime::now());
+    let bytes = frame(&event::pack(&event), framing);
+    let pushing = async {
+        let mut stream = connect(path).await?;
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await
+    };
+    timeout(deadline, pushing).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Connects; waits while the other side has more callers than it can hold ready.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(Duration::from_millis(5)).await;
+            }
+            connected => return connected,
+        }
+    }
 }

@@ -7,6 +7,8 @@ pub mod client;
 mod event;
 mod frame;
 mod paths;
+mod reader;
+mod server;
 pub mod tags;
 
 pub use bus::{Bus, BusOptions, Subscription};
