@@ -65,7 +65,7 @@ pub(crate) async fn open(
 /// Writes what can be written, waits for the socket, and reads once. Cancellation-safe.
 pub(crate) async fn turn(
     link: &mut Link,
-    on: &mut dyn FnMut(Event) -> Flow,
+    on: &mut (dyn FnMut(Event) -> Flow + Send),
 ) -> Result<usize, Failure> {
     link.flush()?;
     let ready = link.ready(true).await.map_err(LinkError::from)?;
