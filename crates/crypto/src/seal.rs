@@ -146,7 +146,7 @@ impl SealKey {
     /// When the system has no randomness.
     pub fn seal_map(&self, map: &Map, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
         let mut out = frame(nonce);
-        out.extend_from_slice(&msgpack::encode_map(map, Encoding::OldRaw));
+        msgpack::encode_map_into(&mut out, map, Encoding::OldRaw);
         self.finish(out)
     }
 

@@ -1,4 +1,5 @@
 //! The vectors recorded from real Salt: keys, fingerprints, signatures, sealed messages.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 use saltern_base::hex;
 use saltern_crypto::{

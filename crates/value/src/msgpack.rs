@@ -117,7 +117,8 @@ pub fn encode_map(map: &Map, encoding: Encoding) -> Vec<u8> {
     out
 }
 
-fn encode_map_into(out: &mut Vec<u8>, map: &Map, encoding: Encoding) {
+/// Writes a mapping behind what is already in `out`.
+pub fn encode_map_into(out: &mut Vec<u8>, map: &Map, encoding: Encoding) {
     drop(wr::write_map_len(out, len32(map.len())));
     for (k, v) in map {
         encode_into(out, k, encoding);

@@ -1,4 +1,5 @@
 //! The master's decision about a sign-in, for every key state.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 mod common;
 

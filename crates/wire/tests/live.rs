@@ -1,5 +1,6 @@
 //! Every exchange recorded between a client and live masters of both Salt versions, read and made
 //! again from either side.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 mod common;
 

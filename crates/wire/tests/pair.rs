@@ -1,4 +1,5 @@
 //! Our minion's half against our master's half: sign-in in every outcome, requests, rotation.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 mod common;
 
@@ -120,7 +121,8 @@ fn forged_refusals_are_not_believed() {
         let as_bytes = Value::Bytes(msgpack::encode(&load, Encoding::OldRaw));
         for (load, cached) in [(&load, CachedKey::Absent), (&as_bytes, master.cached())] {
             let (sign_in, _) = SignIn::begin(&identity(), &cached, None).unwrap();
-            let error = sign_in.finish(&Trust::default(), &saltern_wire::reply::clear(load.clone()));
+            let error =
+                sign_in.finish(&Trust::default(), &saltern_wire::reply::clear(load.clone()));
             assert_eq!(error.unwrap_err().failure, Failure::Unsigned);
         }
     }
@@ -223,10 +225,7 @@ fn requests_and_answers_go_round() {
     );
     let other = session.seal(Map::from([("cmd", "_file_envs")]), SystemTime::now()).unwrap();
     assert_ne!(other.nonce, request.nonce);
-    assert_eq!(
-        session.open(&other.nonce, &served.replier.failed()),
-        Err(OpenError::WrongNonce)
-    );
+    assert_eq!(session.open(&other.nonce, &served.replier.failed()), Err(OpenError::WrongNonce));
 }
 
 #[test]
@@ -443,8 +442,7 @@ fn a_recorded_request_changes_nothing_a_second_time() {
     assert_eq!(guard.check(&first, start), Replay::First);
     assert_eq!(guard.check(&first, start), Replay::Repeated);
     assert_eq!(guard.check(&request(&ret), start), Replay::First, "a retry is sealed anew");
-    let pillar =
-        Map::from([("cmd", Value::from("_pillar")), ("grains", Value::Map(Map::new()))]);
+    let pillar = Map::from([("cmd", Value::from("_pillar")), ("grains", Value::Map(Map::new()))]);
     let pillar = request(&pillar);
     assert_eq!(guard.check(&pillar, start), Replay::First);
     assert_eq!(guard.check(&pillar, start), Replay::First, "repeated as the same bytes by Salt");

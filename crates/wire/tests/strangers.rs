@@ -1,4 +1,5 @@
 //! What anybody who can connect may send: the exact error answers, and no way to the handlers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 mod common;
 
@@ -85,8 +86,7 @@ fn every_version_below_three_is_a_downgrade() {
 fn there_is_no_third_kind_of_protection() {
     for enc in ["", "Clear", "AES", "pub", "none", "aes ", "tls"] {
         let load = Map::from([("cmd", "_minion_event"), ("id", "minion1")]);
-        let value =
-            map(&[("enc", enc.into()), ("load", load.into()), ("version", Value::Int(3))]);
+        let value = map(&[("enc", enc.into()), ("load", load.into()), ("version", Value::Int(3))]);
         assert_eq!(parse(&value).unwrap_err().reason, Reason::UnknownEnc, "{enc}");
     }
     for load in [Value::Map(Map::new()), Value::Nil, Value::Int(1)] {
@@ -215,7 +215,10 @@ fn the_root_key_proves_who_publishes() {
     let kwargs = |field: &str| map(&[(field, text("x"))]);
     assert_eq!(verified_user(&keys, &[("kwargs", kwargs("token"))]), Err(AuthFailed::Token));
     assert_eq!(verified_user(&keys, &[("kwargs", kwargs("eauth"))]), Err(AuthFailed::Eauth));
-    assert_eq!(verified_user(&RootKeys::new("root"), &[("user", text("root"))]), Err(AuthFailed::Key));
+    assert_eq!(
+        verified_user(&RootKeys::new("root"), &[("user", text("root"))]),
+        Err(AuthFailed::Key)
+    );
 }
 
 #[test]
@@ -252,7 +255,10 @@ fn runner_and_wheel_take_their_arguments_where_salt_has_them() {
         panic!("not a runner")
     };
     let runner = runner.verify(&keys).unwrap();
-    assert_eq!((runner.fun.as_str(), runner.kwarg.get("a")), ("jobs.list_jobs", Some(&Value::Int(1))));
+    assert_eq!(
+        (runner.fun.as_str(), runner.kwarg.get("a")),
+        ("jobs.list_jobs", Some(&Value::Int(1)))
+    );
     let load = Map::from([
         ("cmd", Value::from("wheel")),
         ("fun", Value::from("key.accept")),

@@ -1,5 +1,6 @@
 //! The decisions of a minion about a master's key, row by row, against answers made by the
 //! master's half.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
 
 mod common;
 

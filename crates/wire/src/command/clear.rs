@@ -98,7 +98,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct Unverified<T> {
     credentials: Credentials,
-    command: T,
+    command: Box<T>,
 }
 
 impl Credentials {
@@ -162,7 +162,7 @@ macro_rules! verifiable {
             /// # Errors
             /// [`AuthFailed`].
             pub fn verify(self, keys: &RootKeys) -> Result<Verified<$command>, AuthFailed> {
-                let mut command = self.command;
+                let mut command = *self.command;
                 command.attribute(keys.user(&self.credentials)?);
                 Ok(Verified::new(command))
             }
@@ -255,7 +255,7 @@ impl Publish {
             user: String::new(),
             load,
         };
-        Ok(Unverified { credentials, command })
+        Ok(Unverified { credentials, command: Box::new(command) })
     }
 }
 
@@ -277,7 +277,7 @@ impl Runner {
             kwarg: f.map("kwarg")?.unwrap_or_default(),
             user: String::new(),
         };
-        Ok(Unverified { credentials, command })
+        Ok(Unverified { credentials, command: Box::new(command) })
     }
 }
 
@@ -292,6 +292,7 @@ impl Wheel {
             load.remove(protocol);
         }
         kwarg.extend(load);
-        Ok(Unverified { credentials, command: Wheel { fun, arg, kwarg, user: String::new() } })
+        let command = Box::new(Wheel { fun, arg, kwarg, user: String::new() });
+        Ok(Unverified { credentials, command })
     }
 }

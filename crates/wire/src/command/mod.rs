@@ -3,6 +3,7 @@
 mod clear;
 mod fields;
 mod minion;
+mod parse;
 mod root_key;
 
 pub use clear::{ClearCommand, Credentials, Publish, Runner, Unverified, Wheel};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use saltern_base::{Jid, MinionId};
-use saltern_crypto::{PublicKey, SealKey, SigAlgo};
+use saltern_crypto::{CryptoError, PublicKey, SealKey, SigAlgo};
 use saltern_value::msgpack::{self, Raw};
 use saltern_value::{Map, Value};
 
@@ -172,7 +172,10 @@ impl Opener {
         let load = outer.get("load").and_then(Value::as_raw).ok_or(Dropped::Malformed("load"))?;
         // The seal first: a key that has changed shows there, and signing in again also brings
         // the master's key with which the signature is then checked.
-        let job = self.aes.open_value(load).map_err(|_| OpenError::NeedsReauth)?;
+        let job = self.aes.open_value(load).map_err(|e| match e {
+            CryptoError::NotAuthentic => OpenError::NeedsReauth,
+            _ => Dropped::Malformed("the sealed job").into(),
+        })?;
         self.check_signature(&outer, load)?;
         let mut map = job.into_map().ok_or(Dropped::Malformed("the sealed job"))?;
         let serial = match map.remove("serial") {

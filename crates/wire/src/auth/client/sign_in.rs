@@ -250,6 +250,10 @@ fn unwrap(answer: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         Some(Value::Map(load)) => Err(match load.get_str("ret") {
             Some("bad sig algo") => Failure::BadSigAlgo,
             Some("bad enc algo") => Failure::BadEncAlgo,
+            // A master of a 3008 cluster that has not joined yet.
+            _ if load.contains_key("cluster_retry") => {
+                Failure::Refused("the cluster is not ready".to_owned())
+            }
             _ => Failure::Unsigned,
         }),
         Some(load) => {

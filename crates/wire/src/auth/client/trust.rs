@@ -86,7 +86,8 @@ pub(super) struct Trusted {
 impl Trust {
     /// Applies the table.
     pub(super) fn judge(&self, known: &Known, new: &Presented<'_>) -> Result<Trusted, Failure> {
-        let finger = fingerprint(new.pem, self.hash_type);
+        // Of the key and not of the text, which could be made to look different.
+        let finger = fingerprint(new.key.wire_pem(), self.hash_type);
         if self.revoked.iter().any(|r| r.eq_ignore_ascii_case(&finger)) {
             return Err(Failure::Revoked(finger));
         }

@@ -1,6 +1,6 @@
 //! What becomes of a sign-in, by what is on record for the id (wire-protocol §4.5).
 
-use saltern_crypto::same_pem;
+use saltern_crypto::{PublicKey, same_pem};
 use saltern_value::{Map, Value};
 
 use super::request::AuthRequest;
@@ -86,7 +86,10 @@ pub struct Decision {
 /// Decides.
 #[must_use]
 pub fn decide(record: &KeyRecord, request: &AuthRequest, now: Circumstances) -> Decision {
-    let same = |pem: &str| same_pem(pem, &request.pub_pem);
+    let same = |pem: &str| {
+        same_pem(pem, &request.pub_pem)
+            || PublicKey::from_pem(pem.as_bytes()).is_ok_and(|key| key == request.key)
+    };
     let decision = |verdict, store| Decision { verdict, store };
     if now.full {
         return decision(Verdict::Full, None);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use saltern_base::MinionId;
 use saltern_base::id::InvalidId;
-use saltern_crypto::{CryptoError, EncAlgo, PrivateKey, PublicKey, SigAlgo, clean_pem};
+use saltern_crypto::{CryptoError, EncAlgo, PrivateKey, PublicKey, SigAlgo};
 use saltern_value::{Map, Value};
 
 use super::replies;
@@ -22,7 +22,8 @@ pub struct AuthRequest {
     pub enc_algo: EncAlgo,
     /// How the minion wants answers signed.
     pub sig_algo: SigAlgo,
-    /// The minion's key as text in the form to store: clean, without a newline at the end.
+    /// The minion's key as text in the form to store: written anew, so that nothing but a key
+    /// gets into files and terminals; without a newline at the end.
     pub pub_pem: String,
     /// The minion's key.
     pub key: PublicKey,
@@ -82,7 +83,7 @@ impl AuthRequest {
         };
         let autosign_grains =
             load.get("autosign_grains").and_then(Value::as_map).cloned().unwrap_or_default();
-        let pub_pem = clean_pem(text);
+        let pub_pem = key.wire_pem().to_owned();
         Ok(AuthRequest {
             id,
             nonce: ticket.nonce,
