@@ -36,6 +36,22 @@ pub struct Settings {
     pub ignore_glob: Vec<String>,
 }
 
+impl Settings {
+    /// Salt's defaults over these roots.
+    #[must_use]
+    pub fn new(roots: Vec<(String, Vec<PathBuf>)>) -> Self {
+        Settings {
+            roots,
+            hash_type: HashType::Sha256,
+            buffer_size: 1 << 20,
+            follow_symlinks: true,
+            ignore_symlinks: false,
+            ignore_regex: Vec::new(),
+            ignore_glob: Vec::new(),
+        }
+    }
+}
+
 /// The file server. `Send + Sync`; every function blocks on the disk.
 #[derive(Debug)]
 pub struct FileServer {
@@ -165,6 +181,13 @@ impl FileServer {
     #[must_use]
     pub fn symlinks(&self, saltenv: &str, prefix: &str) -> Value {
         walk::links(&self.roots.of(saltenv), self.rules(prefix)).into_iter().collect()
+    }
+
+    /// Where the file lies, for callers that read it themselves (pillar); the same rules as for
+    /// minions, but `path` is taken literally.
+    #[must_use]
+    pub fn path_of(&self, saltenv: &str, path: &str) -> Option<PathBuf> {
+        self.locate(saltenv, &format!("|{path}")).map(|found| found.full)
     }
 
     fn paths(&self, saltenv: &str, prefix: &str, form: Form) -> Value {

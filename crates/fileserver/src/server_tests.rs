@@ -55,8 +55,10 @@ fn find_and_hash_answer_in_salts_shapes() {
     let missing = Value::from_iter([("path", ""), ("rel", "")]);
     assert_eq!(server.find("base", "nothing"), missing);
     assert_eq!(server.find("base", "a"), missing, "a directory is no file");
-    assert_eq!(server.find("base", "top.sls?index=1").get("path").and_then(Value::as_str),
-        dir.path().join("two/top.sls").to_str());
+    assert_eq!(
+        server.find("base", "top.sls?index=1").get("path").and_then(Value::as_str),
+        dir.path().join("two/top.sls").to_str()
+    );
     let hash = server.hash("base", "a/y.txt");
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(hash, Value::from_iter([("hash_type", "sha256"), ("hsum", empty)]));
@@ -92,8 +94,10 @@ fn a_file_is_served_chunk_by_chunk() {
     GzDecoder::new(bytes).read_to_string(&mut plain).unwrap();
     assert_eq!(plain, "89");
     assert_eq!(server.serve("base", "a/x.txt", 10, Some(5)).get("gzip"), None);
-    assert_eq!(server.serve("base", "a/x.txt", u64::MAX >> 1, None).get("data"),
-        Some(&Value::Bytes(Vec::new())));
+    assert_eq!(
+        server.serve("base", "a/x.txt", u64::MAX >> 1, None).get("data"),
+        Some(&Value::Bytes(Vec::new()))
+    );
     let nothing = Value::from_iter([("data", ""), ("dest", "")]);
     assert_eq!(server.serve("base", "nothing", 0, None), nothing);
 }
@@ -119,8 +123,17 @@ fn path_tricks_find_nothing() {
     let missing = Value::from_iter([("path", ""), ("rel", "")]);
     let absolute = secret.to_str().unwrap();
     for bad in [
-        "../secret", "a/../../secret", absolute, "|../secret", "", ".", "..", "a\0b", "./../secret",
-        "../secret?saltenv=base", "a/x.txt/../../../secret",
+        "../secret",
+        "a/../../secret",
+        absolute,
+        "|../secret",
+        "",
+        ".",
+        "..",
+        "a\0b",
+        "./../secret",
+        "../secret?saltenv=base",
+        "a/x.txt/../../../secret",
     ] {
         assert_eq!(server.find("base", bad), missing, "{bad:?}");
         assert_eq!(server.hash("base", bad), Value::from(""), "{bad:?}");
@@ -141,7 +154,10 @@ fn links_are_followed_only_when_wanted() {
     symlink("..", root.join("a/loop")).unwrap();
     symlink("gone", root.join("broken")).unwrap();
     let follow = FileServer::new(settings(&dir)).unwrap();
-    assert_eq!(follow.serve("base", "out", 0, None).get("data"), Some(&Value::Bytes(b"secr".to_vec())));
+    assert_eq!(
+        follow.serve("base", "out", 0, None).get("data"),
+        Some(&Value::Bytes(b"secr".to_vec()))
+    );
     let listed = follow.list("base", "");
     assert!(texts(&listed).contains(&"in") && texts(&listed).contains(&"broken"));
     assert!(!texts(&listed).iter().any(|p| p.starts_with("a/loop/")), "{listed:?}");

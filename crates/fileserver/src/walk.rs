@@ -67,7 +67,8 @@ pub(crate) fn links(roots: &[PathBuf], rules: Rules<'_>) -> BTreeMap<String, Str
             if entry.is_link
                 && let Ok(target) = fs::read_link(entry.path)
                 && let Some(text) = target.to_str()
-                && (!rules.follow_symlinks || resolve(&joined(entry.path, text)).starts_with(&real_root))
+                && (!rules.follow_symlinks
+                    || resolve(&joined(entry.path, text)).starts_with(&real_root))
             {
                 found.insert(entry.rel.to_owned(), text.to_owned());
             }

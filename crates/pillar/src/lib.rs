@@ -3,6 +3,14 @@
 
 mod compile;
 mod files;
+mod merge;
+mod render;
+mod sls;
+#[cfg(test)]
+mod tests;
+mod top;
 
-pub use compile::{Compiler, MergeStrategy, Request, Settings, TopMerge};
-pub use files::{DiskFiles, Files};
+pub use compile::{Compiler, Request, Settings};
+pub use files::{DiskFiles, Files, Sls};
+pub use merge::MergeStrategy;
+pub use render::{Parsed, RenderError, Renderer};

@@ -39,10 +39,7 @@ pub(crate) fn fail(what: &str, path: &Path) -> impl Fn(rusqlite::Error) -> Store
 
 /// Whether the error says that the file itself is damaged.
 pub(crate) fn is_damage(e: &rusqlite::Error) -> bool {
-    matches!(
-        e.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
+    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Opens `path` for writing, making it when it is missing and moving it aside when it is damaged.

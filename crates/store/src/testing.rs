@@ -51,9 +51,7 @@ pub(crate) fn mode(path: &Path) -> u32 {
 /// Two keys, made once per test run.
 pub(crate) fn keys() -> &'static [PrivateKey; 2] {
     static KEYS: OnceLock<[PrivateKey; 2]> = OnceLock::new();
-    KEYS.get_or_init(|| {
-        [PrivateKey::generate(2048).unwrap(), PrivateKey::generate(2048).unwrap()]
-    })
+    KEYS.get_or_init(|| [PrivateKey::generate(2048).unwrap(), PrivateKey::generate(2048).unwrap()])
 }
 
 pub(crate) fn pem(n: usize) -> String {

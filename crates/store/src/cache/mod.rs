@@ -203,11 +203,7 @@ impl DataCache {
             )?;
             for (fun, value) in &data {
                 if let Some(fun) = fun.as_str() {
-                    put.execute(params![
-                        id.as_str(),
-                        fun,
-                        msgpack::encode(value, Encoding::Bin)
-                    ])?;
+                    put.execute(params![id.as_str(), fun, msgpack::encode(value, Encoding::Bin)])?;
                 }
             }
             drop(put);
@@ -294,8 +290,9 @@ impl DataCache {
         let save = || {
             let tx = db.unchecked_transaction()?;
             for (id, known) in self.read().iter() {
-                let mut put =
-                    tx.prepare_cached("INSERT OR IGNORE INTO data (minion, grains) VALUES (?1, ?2)")?;
+                let mut put = tx.prepare_cached(
+                    "INSERT OR IGNORE INTO data (minion, grains) VALUES (?1, ?2)",
+                )?;
                 put.execute(params![id, known.grains.as_deref()])?;
             }
             tx.commit()
@@ -323,10 +320,8 @@ fn read_all(db: &Connection) -> rusqlite::Result<HashMap<String, Known>> {
     while let Some(row) = rows.next()? {
         let grains: Option<Vec<u8>> = row.get(1)?;
         let pillar: Option<Vec<u8>> = row.get(2)?;
-        let known = Known {
-            grains: grains.map(Into::into),
-            pillar_digest: pillar.as_deref().map(digest),
-        };
+        let known =
+            Known { grains: grains.map(Into::into), pillar_digest: pillar.as_deref().map(digest) };
         all.insert(row.get(0)?, known);
     }
     Ok(all)

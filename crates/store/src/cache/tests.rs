@@ -79,9 +79,11 @@ fn damage_while_running_keeps_the_grains() {
     // The table's leaves stay readable by row; the index that finds a minion is garbage.
     let db = Connection::open(&path).unwrap();
     let root: usize = db
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_data%'", [], |r| {
-            r.get::<_, i64>(0)
-        })
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_data%'",
+            [],
+            |r| r.get::<_, i64>(0),
+        )
         .unwrap() as usize;
     drop(db);
     bytes[(root - 1) * 4096..root * 4096].fill(0xa5);

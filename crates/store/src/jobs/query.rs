@@ -80,7 +80,8 @@ pub(super) fn list(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
     // A job id begins with its start time; `~` sorts behind any suffix.
     let first = filter.start.map_or_else(String::new, |t| Jid::at(t).to_string());
     let last = filter.end.map_or_else(|| "~".to_owned(), |t| format!("{}~", Jid::at(t)));
-    let sql = format!("SELECT fun, id FROM jobs WHERE jid >= ?1 AND jid <= ?2 ORDER BY jid {order}");
+    let sql =
+        format!("SELECT fun, id FROM jobs WHERE jid >= ?1 AND jid <= ?2 ORDER BY jid {order}");
     let mut ids = db.prepare_cached(&sql)?;
     let mut by_id = db.prepare_cached(&format!("{JOB} WHERE id = ?1"))?;
     let mut rows = ids.query(params![first, last])?;
@@ -113,7 +114,8 @@ fn wanted(load: &Map, targets: &[Glob], metadata: Option<&Map>) -> bool {
             None => false,
         };
     let metadata_fits = metadata.is_none_or(|wanted| {
-        let have = load.get("metadata").or_else(|| load.get("kwargs").and_then(|k| k.get("metadata")));
+        let have =
+            load.get("metadata").or_else(|| load.get("kwargs").and_then(|k| k.get("metadata")));
         let have = have.and_then(Value::as_map);
         have.is_some_and(|have| wanted.iter().any(|(k, v)| have.get_value(k) == Some(v)))
     });
@@ -172,10 +174,7 @@ fn read_return(row: &Row<'_>) -> rusqlite::Result<StoredReturn> {
     })
 }
 
-fn conversion(
-    column: usize,
-    e: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
+fn conversion(column: usize, e: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     let kind = rusqlite::types::Type::Blob;
     rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(e))
 }

@@ -35,20 +35,34 @@ pub(super) enum Outcome {
     Done,
     Return(Stored),
     /// So many jobs went; more are left when the flag is set.
-    Expired { jobs: usize, more: bool },
+    Expired {
+        jobs: usize,
+        more: bool,
+    },
 }
 
 /// What to do. Values are packed by the caller's thread, not by the writer's.
 pub(super) enum Work {
     Job(JobRow),
-    Minions { jid: String, add: Vec<String> },
+    Minions {
+        jid: String,
+        add: Vec<String>,
+    },
     Return(ReturnRow),
-    EndTime { jid: String, text: String },
-    Expire { before: i64 },
+    EndTime {
+        jid: String,
+        text: String,
+    },
+    Expire {
+        before: i64,
+    },
     /// Nothing: everything put in earlier lasts when this is done.
     Flush,
     /// The file was found damaged by a reader that had opened this generation of it.
-    Damaged { generation: u64, message: String },
+    Damaged {
+        generation: u64,
+        message: String,
+    },
 }
 
 pub(super) struct JobRow {

@@ -253,7 +253,10 @@ impl Pki {
             let mut n = 0;
             self.each_id(&self.dir.join(state.dir_name()), |_| n += 1).map(|()| n)
         };
-        Ok(KeyStateCounts { accepted: count(KeyState::Accepted)?, pending: count(KeyState::Pending)? })
+        Ok(KeyStateCounts {
+            accepted: count(KeyState::Accepted)?,
+            pending: count(KeyState::Pending)?,
+        })
     }
 
     /// The stored text of a key.

@@ -64,9 +64,8 @@ pub fn gen_signature(request: &GenSignature<'_>) -> Result<SignatureOutcome, Sto
             "{path} is there already; remove it to sign again"
         )));
     }
-    let public_path = request
-        .public
-        .map_or_else(|| request.pki_dir.join("master.pub"), Path::to_owned);
+    let public_path =
+        request.public.map_or_else(|| request.pki_dir.join("master.pub"), Path::to_owned);
     let public = must_read(&public_path, "the public key to sign")?;
     // Nothing but a key may be signed.
     PublicKey::from_pem(public.as_bytes()).map_err(|e| unusable(&public_path, &e))?;
@@ -109,8 +108,8 @@ fn signing_key(request: &GenSignature<'_>) -> Result<(PrivateKey, PathBuf, bool)
         return Ok((pair.private, pair.private_path, pair.created));
     }
     let text = must_read(&path, "the signing key")?;
-    let key = PrivateKey::from_pem(text.as_bytes(), request.pass)
-        .map_err(|e| unusable(&path, &e))?;
+    let key =
+        PrivateKey::from_pem(text.as_bytes(), request.pass).map_err(|e| unusable(&path, &e))?;
     Ok((key, path, false))
 }
 

@@ -210,9 +210,7 @@ fn the_signature_is_over_the_text_that_masters_send() {
     let missing = read_signature_file(dir.path(), Some("other"), "m").unwrap_err().to_string();
     assert!(missing.contains("--gen-signature"), "{missing}");
     let absent = dir.path().join("absent");
-    assert!(
-        gen_signature(&GenSignature { output_dir: Some(&absent), ..request(&dir) }).is_err()
-    );
+    assert!(gen_signature(&GenSignature { output_dir: Some(&absent), ..request(&dir) }).is_err());
 }
 
 #[test]
