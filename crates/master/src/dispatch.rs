@@ -1,0 +1,151 @@
+//! From bytes to a handler: takes requests from the socket, opens and proves them, and sends the
+//! answers. Every way out of here other than an answer is counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use saltern_transport::zeromq::{Request, Router};
+use saltern_wire::command::ClearCommand;
+use saltern_wire::envelope::{self, ClearRequest, Envelope, SealedRequest};
+use saltern_wire::session::Replay;
+use saltern_wire::session::server::{AcceptedMinion, MinionRequest, open};
+use saltern_wire::{Reason, Refused, Verified, limits, reply};
+use tokio::sync::Semaphore;
+
+use crate::context::{Shared, lock};
+use crate::counters::Refusal;
+use crate::handlers::{self, auth, local};
+
+/// Requests being served at a time; more wait in their sockets.
+const MAX_REQUESTS: usize = 1024;
+/// Longest time a request is worked on. Clients wait 60 seconds.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Bodies up to this size are unpacked on the event loop: that takes some microseconds.
+const SMALL: usize = 32 << 10;
+
+/// Serves requests until the router is closed.
+pub(crate) async fn serve(shared: Arc<Shared>, router: Arc<Router>) {
+    let places = Arc::new(Semaphore::new(MAX_REQUESTS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Some(request) = router.recv().await else { return };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let _place = place;
+            one(&shared, request).await;
+        });
+    }
+}
+
+async fn one(shared: &Arc<Shared>, request: Request) {
+    let Request { peer, body, reply } = request;
+    match tokio::time::timeout(DEADLINE, answer(shared, body, peer)).await {
+        Ok(bytes) => reply.send(bytes),
+        // Without an answer the client tries again, which is what it would do later anyway.
+        Err(_) => shared.counters.refuse(Refusal::TooLate, Some(peer), || "dropped"),
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Vec<u8> {
+    let local = peer.ip().to_canonical().is_loopback();
+    let limits = if local { limits::LOCAL } else { limits::STRANGER };
+    let parsed = if body.len() <= SMALL {
+        Ok(envelope::parse(&body, limits))
+    } else {
+        shared.compute(move |_| envelope::parse(&body, limits)).await
+    };
+    match parsed {
+        Ok(Ok(Envelope::Clear(request))) => clear(shared, request, peer).await,
+        Ok(Ok(Envelope::Sealed(request))) => sealed(shared, request, peer).await,
+        Ok(Err(refused)) => refuse(shared, refused, peer, "request"),
+        Err(why) => failed(shared, peer, &why),
+    }
+}
+
+async fn clear(shared: &Arc<Shared>, request: ClearRequest, peer: SocketAddr) -> Vec<u8> {
+    match ClearCommand::parse(request) {
+        Ok(ClearCommand::Ping(load)) => reply::map(&load),
+        Ok(ClearCommand::Auth(load)) => auth::sign_in(shared, load, peer).await,
+        Ok(ClearCommand::Publish(job)) => local::publish(shared, job, peer).await,
+        Ok(ClearCommand::Runner(call)) => local::runner(shared, call, peer),
+        Ok(ClearCommand::Wheel(call)) => local::wheel(shared, call, peer).await,
+        Ok(ClearCommand::MkToken(_)) => local::mk_token(shared, peer),
+        Ok(ClearCommand::GetToken(load)) => local::get_token(&load),
+        Ok(ClearCommand::Unknown(name)) => {
+            shared.counters.refuse(Refusal::UnknownCommand, Some(peer), || {
+                format!("clear command {}", name.escape_debug().take(40).collect::<String>())
+            });
+            reply::unknown_command()
+        }
+        Err(refused) => refuse(shared, refused, peer, "clear command"),
+    }
+}
+
+async fn sealed(shared: &Arc<Shared>, request: SealedRequest, peer: SocketAddr) -> Vec<u8> {
+    let claimed = request.id.clone();
+    let opened = shared.compute(move |shared| prove(shared, &request)).await;
+    match opened {
+        Ok(Ok((minion, request))) => {
+            shared.presence.note(minion.id(), peer.ip());
+            handlers::serve(shared, &minion, request, peer).await
+        }
+        Ok(Err(refused)) => refuse(shared, refused, peer, claimed.as_str()),
+        Err(why) => failed(shared, peer, &why),
+    }
+}
+
+/// Opens a request and proves who sent it. Nothing is written for ids without an accepted key.
+fn prove(
+    shared: &Shared,
+    request: &SealedRequest,
+) -> Result<(Arc<AcceptedMinion>, Verified<MinionRequest>), Refused> {
+    let unknown = |error| {
+        log::error!("Key or session of {} not readable: {error}", request.id);
+        request.refuse_unknown()
+    };
+    let now = SystemTime::now();
+    let key = shared.pki.accepted(&request.id).map_err(unknown)?;
+    let key = key.ok_or_else(|| request.refuse_unknown())?;
+    let session = shared.sessions.for_request(&key, now).map_err(unknown)?;
+    let session = session.ok_or_else(|| request.refuse_unknown())?;
+    let minion = shared.minion(&key);
+    let ttl = u64::try_from(shared.opts.request_server_ttl).unwrap_or(0);
+    let opened = open(request, &minion, &session, ttl, now)?;
+    match lock(&shared.replay).check(&opened, Instant::now()) {
+        Replay::First => Ok((minion, opened)),
+        Replay::Repeated => Err(opened.refuse_repeated()),
+    }
+}
+
+fn refuse(shared: &Shared, refused: Refused, peer: SocketAddr, what: &str) -> Vec<u8> {
+    shared
+        .counters
+        .refuse(kind(&refused.reason), Some(peer), || format!("{what}: {}", refused.reason));
+    refused.reply
+}
+
+fn failed(shared: &Shared, peer: SocketAddr, why: &str) -> Vec<u8> {
+    shared.counters.refuse(Refusal::Failed, Some(peer), || why.to_owned());
+    reply::text("")
+}
+
+fn kind(reason: &Reason) -> Refusal {
+    match reason {
+        Reason::Undecodable(_) | Reason::NotAnEnvelope | Reason::LoadNotAMap => {
+            Refusal::BadEnvelope
+        }
+        Reason::Version(_) => Refusal::OldVersion,
+        Reason::UnknownEnc => Refusal::UnknownEncryption,
+        Reason::IdNotText | Reason::InvalidId(_) => Refusal::BadId,
+        Reason::NotAuthentic => Refusal::NotDecryptable,
+        Reason::Expired(_)
+        | Reason::IdMismatch
+        | Reason::BadToken
+        | Reason::BadNonce
+        | Reason::Algorithm => Refusal::NotVerified,
+        Reason::Repeated => Refusal::Replayed,
+        Reason::NoCommand => Refusal::UnknownCommand,
+        Reason::Field(_) => Refusal::BadArguments,
+    }
+}

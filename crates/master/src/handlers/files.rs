@@ -1,0 +1,66 @@
+//! The file server's commands: thin calls into it, off the event loop.
+
+use std::sync::Arc;
+
+use saltern_fileserver::Push;
+use saltern_value::Value;
+use saltern_wire::command::{FileList, FilePath, FileRecv, ServeFile};
+
+use super::{Answer, Caller, blocking};
+use crate::context::Shared;
+use crate::counters::Refusal;
+
+pub(super) async fn find(shared: &Arc<Shared>, file: FilePath) -> Answer {
+    blocking(shared, move |s| s.files.find(&file.saltenv, &file.path)).await
+}
+
+pub(super) async fn hash(shared: &Arc<Shared>, file: FilePath) -> Answer {
+    blocking(shared, move |s| s.files.hash(&file.saltenv, &file.path)).await
+}
+
+pub(super) async fn hash_and_stat(shared: &Arc<Shared>, file: FilePath) -> Answer {
+    blocking(shared, move |s| s.files.hash_and_stat(&file.saltenv, &file.path)).await
+}
+
+pub(super) async fn serve(shared: &Arc<Shared>, piece: ServeFile) -> Answer {
+    let gzip = piece.gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
+    let ServeFile { file, loc, .. } = piece;
+    blocking(shared, move |s| s.files.serve(&file.saltenv, &file.path, loc, gzip)).await
+}
+
+pub(super) async fn list(shared: &Arc<Shared>, wanted: FileList) -> Answer {
+    blocking(shared, move |s| s.files.list(&wanted.saltenv, &wanted.prefix)).await
+}
+
+pub(super) async fn empty_dirs(shared: &Arc<Shared>, wanted: FileList) -> Answer {
+    blocking(shared, move |s| s.files.empty_dirs(&wanted.saltenv, &wanted.prefix)).await
+}
+
+pub(super) async fn dirs(shared: &Arc<Shared>, wanted: FileList) -> Answer {
+    blocking(shared, move |s| s.files.dirs(&wanted.saltenv, &wanted.prefix)).await
+}
+
+pub(super) async fn symlinks(shared: &Arc<Shared>, wanted: FileList) -> Answer {
+    blocking(shared, move |s| s.files.symlinks(&wanted.saltenv, &wanted.prefix)).await
+}
+
+pub(super) async fn envs(shared: &Arc<Shared>) -> Answer {
+    blocking(shared, |s| s.files.envs()).await
+}
+
+/// `_file_recv`: the receiver decides; a refusal is counted.
+pub(super) async fn receive(shared: &Arc<Shared>, from: &Caller, piece: FileRecv) -> Answer {
+    let id = from.id.clone();
+    let taken = blocking(shared, move |s| {
+        let path = Value::from(piece.path);
+        s.receiver.receive(
+            &id,
+            &Push { path: &path, offset: piece.loc, size: piece.size, data: &piece.data },
+        )
+    })
+    .await?;
+    if !taken {
+        from.refuse(shared, Refusal::NotPermitted, "pushed file");
+    }
+    Ok(taken.into())
+}

@@ -1,0 +1,171 @@
+//! Job book-keeping: hands out job ids and keeps jobs and returns in the job cache, off the event
+//! loop.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use saltern_base::{Jid, MinionId};
+use saltern_store::StoreError;
+use saltern_store::jobs::{JobStore, NewJob, NewReturn, Stored};
+use saltern_value::{Map, Value};
+use tokio::sync::oneshot;
+
+/// The jobs of a master.
+pub(crate) struct Jobs {
+    store: JobStore,
+    last: Mutex<Option<Jid>>,
+    suffix: Option<u32>,
+    keep: Option<Duration>,
+    endtime: bool,
+    enabled: bool,
+}
+
+/// How jobs are kept (the master's options of the same names).
+pub(crate) struct Settings {
+    /// `unique_jid`: ids end in `_<process id>`.
+    pub(crate) unique_jid: bool,
+    /// `keep_jobs_seconds`; nothing is removed when it is zero.
+    pub(crate) keep: Duration,
+    /// `job_cache_store_endtime`
+    pub(crate) endtime: bool,
+    /// `job_cache`: whether returns are kept.
+    pub(crate) enabled: bool,
+}
+
+/// Why a job could not be kept.
+#[derive(Debug)]
+pub(crate) struct NotKept(String);
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job cache refused: {}", self.0)
+    }
+}
+
+impl From<StoreError> for NotKept {
+    fn from(error: StoreError) -> Self {
+        NotKept(error.to_string())
+    }
+}
+
+impl Jobs {
+    /// Jobs in that store.
+    pub(crate) fn new(store: JobStore, settings: &Settings) -> Self {
+        Jobs {
+            store,
+            last: Mutex::new(None),
+            suffix: settings.unique_jid.then(std::process::id),
+            keep: (!settings.keep.is_zero()).then_some(settings.keep),
+            endtime: settings.endtime,
+            enabled: settings.enabled,
+        }
+    }
+
+    /// The job cache, for readers on blocking threads.
+    pub(crate) fn store(&self) -> &JobStore {
+        &self.store
+    }
+
+    /// A new job id, greater than all before.
+    pub(crate) fn allocate(&self) -> Jid {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let jid = Jid::after(SystemTime::now(), last.as_ref());
+        *last = Some(jid.clone());
+        match self.suffix {
+            Some(pid) => Jid::parse(&format!("{jid}_{pid}")).unwrap_or(jid),
+            None => jid,
+        }
+    }
+
+    /// Keeps a job; comes back when it would survive a crash.
+    ///
+    /// # Errors
+    /// The job cache's refusal.
+    pub(crate) async fn save(&self, job: NewJob) -> Result<(), NotKept> {
+        self.blocking(move |store| store.save_job(job)).await
+    }
+
+    /// Keeps a return; comes back when it would survive a crash.
+    ///
+    /// # Errors
+    /// The job cache's refusal.
+    pub(crate) async fn save_return(&self, ret: NewReturn) -> Result<Stored, NotKept> {
+        if !self.enabled {
+            return Ok(Stored::NotWanted);
+        }
+        let ended = self.endtime.then(|| (ret.jid.clone(), Jid::at(SystemTime::now())));
+        let (done, stored) = oneshot::channel();
+        self.store.enqueue_return(ret, move |result| drop(done.send(result)))?;
+        let stored = stored.await.map_err(|_| NotKept("it was shut down".to_owned()))??;
+        if let Some((jid, now)) = ended {
+            self.blocking(move |store| store.set_endtime(&jid, &now.start_time())).await?;
+        }
+        Ok(stored)
+    }
+
+    /// Keeps the result of something that ran here without being published, such as a runner.
+    /// A failure is logged: the result itself is on the event bus.
+    pub(crate) async fn record_unpublished(&self, jid: &Jid, id: &str, load: Map) {
+        let minion = match MinionId::parse(id) {
+            Ok(minion) => minion,
+            Err(error) => {
+                return log::error!("The result of job {jid} of {id} is not kept: {error}");
+            }
+        };
+        let ret = NewReturn {
+            jid: jid.clone(),
+            minion,
+            value: load.get("return").cloned().unwrap_or_default(),
+            retcode: None,
+            success: None,
+            out: None,
+            load,
+            origin: String::new(),
+        };
+        if let Err(error) = self.save_return(ret).await {
+            log::error!("The result of job {jid} of {id} is not kept: {error}");
+        }
+    }
+
+    /// Removes jobs older than `keep_jobs_seconds`.
+    ///
+    /// # Errors
+    /// The job cache's refusal.
+    pub(crate) async fn expire(&self) -> Result<usize, NotKept> {
+        let Some(before) = self.keep.and_then(|keep| SystemTime::now().checked_sub(keep)) else {
+            return Ok(0);
+        };
+        self.blocking(move |store| store.expire(before)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&JobStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, NotKept> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(NotKept("the write was given up".to_owned())),
+        }
+    }
+}
+
+/// What a job's record shows to users: Salt's `Function`, `Arguments`, `Target`, ...
+pub(crate) fn describe(load: &Map) -> Map {
+    let or = |key: &str, default: &str| load.get(key).cloned().unwrap_or_else(|| default.into());
+    let mut shown = Map::from([
+        ("Function", or("fun", "unknown-function")),
+        ("Arguments", load.get("arg").cloned().unwrap_or_else(|| Value::List(Vec::new()))),
+        ("Target", or("tgt", "unknown-target")),
+        ("Target-type", or("tgt_type", "list")),
+        ("User", or("user", "root")),
+    ]);
+    let metadata = load
+        .get("metadata")
+        .or_else(|| load.get("kwargs").and_then(|kwargs| kwargs.get("metadata")));
+    if let Some(metadata) = metadata {
+        shown.insert("Metadata", metadata.clone());
+    }
+    shown
+}

@@ -1,0 +1,166 @@
+//! Brings a master up, in the order in which failures do the least harm: directories and keys,
+//! stores, sockets, and only then what tells others that a master runs here.
+
+use std::num::NonZero;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use saltern_config::{Loaded, MasterOptions};
+use saltern_event::{Bus, BusPaths};
+use saltern_fileserver::{FileServer, Receiver};
+use saltern_store::cache::DataCache;
+use saltern_store::jobs::{JobSettings, JobStore};
+use saltern_store::pki::{Pki, open_master, open_master_sign, read_signature_file};
+use saltern_store::root_key;
+use saltern_store::sessions::Sessions;
+use saltern_transport::zeromq::{Publisher, Router};
+use saltern_wire::command::RootKeys;
+use saltern_wire::publish::Sealer;
+use saltern_wire::session::ReplayGuard;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::StartError;
+use crate::context::Shared;
+use crate::counters::Counters;
+use crate::jobs::Jobs;
+use crate::keys::{Keys, SignatureSource};
+use crate::presence::Presence;
+use crate::publish::Outlet;
+use crate::settings::{self, Marker};
+use crate::targets::Targets;
+
+/// Everything a running master holds.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) markers: Vec<Marker>,
+}
+
+/// Starts everything but the tasks. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running then.
+pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> {
+    let Loaded { opts, raw, .. } = loaded;
+    settings::check(&opts)?;
+    log::info!("Setting up the Salt Master");
+    settings::make_dir(&opts.cachedir, 0o755)?;
+    settings::make_dir(&opts.sock_dir, 0o755)?;
+    let pki = Arc::new(Pki::open(&opts.pki_dir, opts.permissive_pki_access)?);
+    let keys = keys(&opts)?;
+    let cache = Arc::new(DataCache::open(&opts.cachedir)?);
+    let jobs =
+        Jobs::new(JobStore::open(&opts.cachedir, JobSettings::default())?, &settings::jobs(&opts));
+
+    let (router, publisher) = sockets(&opts)?;
+    let bus = Bus::bind(&BusPaths::master(&opts.sock_dir), settings::bus(&opts))
+        .map_err(|source| StartError::Bus { sock_dir: opts.sock_dir.clone(), source })?;
+
+    log::info!("Preparing the root key for local communication");
+    let root_keys = root_keys(&opts)?;
+    let markers = markers(&opts)?;
+    let signer = settings::signing(&opts)?.map(|algo| (keys.private().clone(), algo));
+    let sealer = Sealer::new(keys.shared().key().clone(), signer);
+    let cores = thread::available_parallelism().map_or(2, NonZero::get);
+    let shared = Shared {
+        sessions: Sessions::open(&opts.cachedir, session_age(&opts))?,
+        files: FileServer::new(settings::files(&opts)?)
+            .map_err(|e| StartError::Option { name: "file_roots", problem: e.to_string() })?,
+        receiver: Receiver::new(&opts.cachedir, settings::push(&opts)),
+        pillar: settings::pillar(&opts, &raw)?,
+        targets: Targets::new(
+            Arc::clone(&pki),
+            Arc::clone(&cache),
+            opts.nodegroups.clone(),
+            opts.minion_data_cache,
+        ),
+        presence: Presence::new(Arc::clone(&publisher), Arc::clone(&pki)),
+        outlet: Outlet::new(sealer, Arc::clone(&publisher), opts.zmq_filtering),
+        autosign: settings::autosign(&opts),
+        counters: Counters::default(),
+        running: crate::running::Running::default(),
+        replay: Mutex::new(ReplayGuard::default()),
+        sign_in: Mutex::default(),
+        rotate: Notify::new(),
+        peer_jobs: Mutex::default(),
+        cores: Arc::new(Semaphore::new(cores.max(2))),
+        publish_port: publisher.local_addr().port(),
+        minions: Mutex::default(),
+        raw_opts: raw,
+        opts,
+        bus,
+        pki,
+        cache,
+        jobs,
+        keys,
+        root_keys,
+    };
+    Ok(Parts { shared: Arc::new(shared), router, publisher, markers })
+}
+
+fn session_age(opts: &MasterOptions) -> Duration {
+    let seconds = u64::try_from(opts.publish_session).unwrap_or(0);
+    Duration::from_secs(if seconds == 0 { 86_400 } else { seconds })
+}
+
+/// The identity pair, and what vouches for it (failover.md §6).
+fn keys(opts: &MasterOptions) -> Result<Keys, StartError> {
+    let keysize = settings::keysize(opts)?;
+    let pass = opts.key_pass.as_ref().map(|pass| pass.expose().as_str());
+    let identity = open_master(&opts.pki_dir, keysize, pass)?;
+    if identity.created {
+        log::info!("Generating master keys: {}", opts.pki_dir.display());
+    }
+    let signature = if !opts.master_sign_pubkey {
+        None
+    } else if opts.master_use_pubkey_signature {
+        let file = opts.master_pubkey_signature.as_deref();
+        Some(SignatureSource::File(read_signature_file(&opts.pki_dir, file, &opts.id)?))
+    } else {
+        let pass = opts.signing_key_pass.as_ref().map(|pass| pass.expose().as_str());
+        let signing = open_master_sign(&opts.pki_dir, &opts.master_sign_key_name, keysize, pass)?;
+        if signing.created {
+            log::info!("Generating signing keys: {}", signing.private_path.display());
+        }
+        Some(SignatureSource::Signed(signing))
+    };
+    Ok(Keys::new(identity, signature)?)
+}
+
+fn sockets(opts: &MasterOptions) -> Result<(Arc<Router>, Arc<Publisher>), StartError> {
+    let (requests, publications) = settings::addresses(opts)?;
+    let failed = |address, option| move |source| StartError::Listen { address, option, source };
+    let publisher = Publisher::bind(publications, settings::publisher(opts))
+        .map_err(failed(publications, "publish_port"))?;
+    let router =
+        Router::bind(requests, settings::router(opts)).map_err(failed(requests, "ret_port"))?;
+    log::info!("Starting the Salt Publisher on tcp://{}", publisher.local_addr());
+    log::info!("Serving requests on tcp://{}", router.local_addr());
+    Ok((Arc::new(router), Arc::new(publisher)))
+}
+
+/// A key for the master's user, and one for every user `publisher_acl` names.
+fn root_keys(opts: &MasterOptions) -> Result<RootKeys, StartError> {
+    let mut keys = RootKeys::new(&opts.user);
+    keys.insert(&opts.user, root_key::create(&opts.cachedir, &opts.user)?);
+    for user in opts.publisher_acl.keys().filter_map(|user| user.as_str()) {
+        // Patterns and groups (`%`) name no file; Salt expands them, here users are named.
+        let plain = !user.contains(['*', '?', '[', '%', '/', '\\', '.', '^', '(', '|', '+']);
+        if plain && user != opts.user {
+            keys.insert(user, root_key::create(&opts.cachedir, user)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// The files by which tools see that a master runs here (trap T15), and its process id.
+fn markers(opts: &MasterOptions) -> Result<Vec<Marker>, StartError> {
+    let pid = format!("{}\n", std::process::id());
+    Ok(vec![
+        Marker::write(opts.sock_dir.join("publish_pull.ipc"), "", 0o600)?,
+        Marker::write(opts.sock_dir.join("workers.ipc"), "", 0o600)?,
+        Marker::write(opts.pidfile.clone(), &pid, 0o644)?,
+    ])
+}

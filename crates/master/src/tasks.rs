@@ -1,0 +1,130 @@
+//! What a master does by itself: replaces the AES key, removes old jobs, tells who is connected,
+//! and looks after what the tools of this host change behind its back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use saltern_base::MinionId;
+use saltern_event::tags;
+use saltern_store::dropfile;
+use saltern_value::Map;
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+
+use crate::context::Shared;
+use crate::publish::new_job;
+
+/// Runs all of it until it is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    tokio::join!(housekeeping(&shared), rotation(&shared), keys_changed(&shared));
+}
+
+/// Every `loop_interval`: job expiry, presence, the drop file of tools, the log of refusals.
+async fn housekeeping(shared: &Arc<Shared>) {
+    let every = shared.opts.loop_interval.max(1.0);
+    let mut ticks = interval(Duration::try_from_secs_f64(every).unwrap_or(Duration::from_secs(60)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.counters.flush(Instant::now());
+        match shared.jobs.expire().await {
+            Ok(0) => {}
+            Ok(gone) => log::debug!("Removed {gone} old jobs from the job cache"),
+            Err(error) => log::error!("Old jobs not removed: {error}"),
+        }
+        look_for_dropfile(shared).await;
+        if shared.opts.presence_events {
+            let (present, change) = shared.presence.events();
+            if let Some(change) = change {
+                shared.fire(tags::PRESENCE_CHANGE, change);
+            }
+            shared.fire(tags::PRESENCE_PRESENT, present);
+        }
+    }
+}
+
+/// Replaces the AES key every `publish_session` seconds, and whenever asked to.
+async fn rotation(shared: &Arc<Shared>) {
+    let seconds = u64::try_from(shared.opts.publish_session).unwrap_or(0);
+    let period = Duration::from_secs(if seconds == 0 { 86_400 } else { seconds });
+    loop {
+        tokio::select! {
+            () = sleep(period) => {}
+            () = shared.rotate.notified() => {}
+        }
+        rotate(shared).await;
+    }
+}
+
+async fn rotate(shared: &Arc<Shared>) {
+    match shared.compute(|shared| shared.outlet.rotate(&shared.keys)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return log::error!("AES key not replaced: {error}"),
+        Err(why) => return log::error!("AES key not replaced: {why}"),
+    }
+    log::info!("Rotating master AES key");
+    shared.fire(tags::ROTATE, Map::from([("rotate_aes_key", true)]));
+    if shared.opts.ping_on_rotate {
+        // Makes every minion notice now instead of at its next job.
+        let ping = new_job("*".into(), "glob", "test.ping", &shared.opts.user);
+        if let Err(error) = shared.publish(ping).await {
+            log::info!("No ping after the rotation: {error}");
+        }
+    }
+}
+
+/// How long after the news of a deleted key its drop file may still appear.
+const DROPFILE_DELAY: Duration = Duration::from_millis(300);
+
+/// `salt-key` works on the pki directory by itself and tells about it on the bus. A key that is
+/// gone takes its session with it, and the drop file is looked for at once and a little later.
+async fn keys_changed(shared: &Arc<Shared>) {
+    let mut pushed = shared.bus.pushed();
+    let mut look = None;
+    loop {
+        let later = look.unwrap_or_else(tokio::time::Instant::now);
+        tokio::select! {
+            event = pushed.next() => {
+                let Some(event) = event else { return };
+                let act = event.data.get_str("act").unwrap_or_default();
+                if event.tag == tags::KEY && WITHDRAWN.contains(&act) {
+                    forget_if_gone(shared, &event.data).await;
+                    look_for_dropfile(shared).await;
+                    look = Some(tokio::time::Instant::now() + DROPFILE_DELAY);
+                }
+            }
+            () = sleep_until(later), if look.is_some() => {
+                look = None;
+                look_for_dropfile(shared).await;
+            }
+        }
+    }
+}
+
+/// What both Salt generations call it.
+const WITHDRAWN: [&str; 4] = ["delete", "deleted", "reject", "rejected"];
+
+/// Forgets the minion of a key event, if it is true: the bus is no proof.
+async fn forget_if_gone(shared: &Arc<Shared>, data: &Map) {
+    let Some(Ok(id)) = data.get_str("id").map(MinionId::parse) else { return };
+    let done = shared
+        .compute(move |shared| {
+            if matches!(shared.pki.accepted(&id), Ok(None)) {
+                shared.forget_session(&id);
+            }
+        })
+        .await;
+    if let Err(why) = done {
+        log::error!("Session of a deleted key not removed: {why}");
+    }
+}
+
+async fn look_for_dropfile(shared: &Arc<Shared>) {
+    let taken =
+        shared.compute(|shared| dropfile::take(&shared.opts.cachedir, &shared.opts.id)).await;
+    match taken {
+        Ok(Ok(true)) => shared.rotate.notify_one(),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => log::error!("Cannot see whether a new AES key is wanted: {error}"),
+        Err(why) => log::error!("Cannot see whether a new AES key is wanted: {why}"),
+    }
+}
