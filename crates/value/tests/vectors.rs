@@ -1,4 +1,5 @@
 //! The values of real Salt: what it packs, reads from YAML and prints as YAML and as `repr()`.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use saltern_value::msgpack::{self, Encoding, Limits, Raw};
 use saltern_value::{Value, json, pyrepr, yaml};
