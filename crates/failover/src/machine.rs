@@ -127,12 +127,15 @@ impl Machine {
             }
             Input::Probed { probe, result } => self.on_probed(probe, result, now, &mut out),
             Input::Heard { attempt } => {
-                if let State::Connected(link) = &mut self.state
-                    && link.attempt == attempt
-                    && let Some(prober) = &mut link.prober
-                {
+                if let Some(prober) = self.prober(attempt) {
                     prober.heard(now);
                 }
+            }
+            Input::Suspect { attempt } => {
+                if let Some(prober) = self.prober(attempt) {
+                    prober.suspect(now);
+                }
+                self.on_wake(now, &mut out);
             }
             Input::Leave => self.on_lost(LossReason::Asked, now, &mut out),
             Input::Stop => self.stop(&mut out),
@@ -142,6 +145,13 @@ impl Machine {
 
     fn linked(&self, attempt: Attempt) -> bool {
         matches!(&self.state, State::Connected(link) if link.attempt == attempt)
+    }
+
+    fn prober(&mut self, attempt: Attempt) -> Option<&mut Prober> {
+        match &mut self.state {
+            State::Connected(link) if link.attempt == attempt => link.prober.as_mut(),
+            _ => None,
+        }
     }
 
     fn new_id(&mut self) -> u64 {

@@ -67,6 +67,13 @@ impl Prober {
         }
     }
 
+    /// Something was not answered: ask now, do not wait for the interval to pass.
+    pub(crate) fn suspect(&mut self, now: Instant) {
+        if self.flight.is_none() && self.misses == 0 {
+            self.due = self.due.min(now);
+        }
+    }
+
     pub(crate) fn on_wake(&mut self, now: Instant) -> Want {
         if now < self.wake_at() {
             return Want::Nothing;

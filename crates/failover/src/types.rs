@@ -48,6 +48,11 @@ pub enum Input {
         /// Which connection.
         attempt: Attempt,
     },
+    /// A request over this connection was not answered in time: worth a probe at once.
+    Suspect {
+        /// Which connection.
+        attempt: Attempt,
+    },
     /// The moment given by [`crate::Machine::wake_at`] has come.
     Wake,
     /// Somebody (an operator, or a master that is being drained) wants us on another master.

@@ -237,6 +237,19 @@ fn a_frozen_master_is_left_within_two_intervals() {
 }
 
 #[test]
+fn a_request_without_an_answer_makes_the_probe_come_early() {
+    let mut policy = policy(2);
+    policy.alive_interval = Some(secs(3600));
+    let mut world = World::new(policy, &[Host::Up, Host::Up]);
+    world.run_until(secs(20));
+    world.hosts[0] = Host::BlackHole;
+    let attempt = world.link();
+    world.tell(Input::Suspect { attempt });
+    world.run_until(secs(31));
+    assert_eq!(world.connected(), Some(1));
+}
+
+#[test]
 fn an_echo_that_cannot_prove_the_key_does_not_keep_us() {
     let mut world = World::new(policy(2), &[Host::Up, Host::Up]);
     world.run_until(secs(60));

@@ -1,0 +1,181 @@
+//! What every sign-in needs, and one sign-in at one master.
+
+use std::fmt;
+use std::sync::Arc;
+
+use saltern_config::MinionOptions;
+use saltern_failover::{Hard, Soft, Verdict};
+use saltern_transport::zeromq::{RequestError, Requester};
+use saltern_value::Map;
+use saltern_wire::auth::Identity;
+use saltern_wire::auth::client::{Credentials, Failure, Outcome, SignIn, SignInError, Warning};
+
+use crate::keys::{self, MasterKeys};
+use crate::settings::{Settings, StartError};
+
+/// The minion's half of every sign-in: who it is, whom it trusts, what it knows of masters.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub(crate) opts: MinionOptions,
+    pub(crate) settings: Settings,
+    pub(crate) identity: Identity,
+    pub(crate) keys: MasterKeys,
+    /// `autosign_grains` with their values.
+    autosign: Option<Map>,
+    /// `sign_pub_messages` was set to False: unsigned publications are taken. Unlike in Salt that
+    /// is not the default, since every minion of a master has the key that seals them.
+    pub(crate) unsigned_publications: bool,
+}
+
+/// A sign-in that gave no credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotSignedIn {
+    /// The master could not be asked.
+    Transport(RequestError),
+    /// Its answer does not hold.
+    Failed(SignInError),
+    /// Our key waits for acceptance.
+    Pending,
+    /// Our key was rejected.
+    Rejected,
+    /// It has no place for us.
+    Full,
+}
+
+impl Access {
+    /// Opens or makes the keys. `grains` are looked at only for `autosign_grains`.
+    pub(crate) fn open(
+        opts: MinionOptions,
+        settings: Settings,
+        grains: &Map,
+        unsigned_publications: bool,
+    ) -> Result<Arc<Self>, StartError> {
+        let key = keys::open_or_create(&opts)?;
+        let id = settings.id.clone();
+        let identity = Identity::new(id, key, settings.enc_algo, settings.sig_algo)
+            .map_err(|e| StartError::new(1, format!("the minion's key cannot sign: {e}")))?;
+        let autosign: Map = opts
+            .autosign_grains
+            .iter()
+            .filter_map(|name| grains.get(name).map(|value| (name.as_str(), value.clone())))
+            .collect();
+        let autosign = (!opts.autosign_grains.is_empty()).then_some(autosign);
+        let keys = MasterKeys::new(&opts, settings.masters.len());
+        Ok(Arc::new(Access { opts, settings, identity, keys, autosign, unsigned_publications }))
+    }
+
+    /// The name of a master as configured.
+    pub(crate) fn master_name(&self, master: usize) -> &str {
+        self.settings.masters.get(master).map_or("", |address| address.name())
+    }
+
+    /// A client for a master's requests; connects to nothing yet.
+    pub(crate) fn requester(&self, master: usize) -> Requester {
+        let address = self.settings.masters.get(master).map(|a| a.requests()).unwrap_or_default();
+        Requester::new(address, self.settings.requester())
+    }
+
+    /// Signs in at a master, once.
+    pub(crate) async fn sign_in(
+        &self,
+        master: usize,
+        requester: &Requester,
+    ) -> Result<Credentials, NotSignedIn> {
+        let cached = self.keys.known(master);
+        let crypto = |e| NotSignedIn::Failed(SignInError::from(Failure::Crypto(e)));
+        let (sign_in, body) =
+            SignIn::begin(&self.identity, &cached, self.autosign.as_ref()).map_err(crypto)?;
+        let answer = requester.request(body, self.settings.auth_timeout).await?;
+        let trust = keys::trust(&self.opts, self.settings.hash_type);
+        match sign_in.finish(&trust, &answer).map_err(NotSignedIn::Failed)? {
+            Outcome::Accepted(credentials) => {
+                self.report(master, &credentials);
+                Ok(*credentials)
+            }
+            Outcome::Pending => Err(NotSignedIn::Pending),
+            Outcome::Rejected => Err(NotSignedIn::Rejected),
+            Outcome::Full => Err(NotSignedIn::Full),
+        }
+    }
+
+    fn report(&self, master: usize, credentials: &Credentials) {
+        let name = self.master_name(master);
+        if let Some(verified_with) = &credentials.verified_with {
+            // Tools look for these two lines in Salt's words.
+            log::info!(
+                "Successfully verified signature of master public key with verification public \
+                 key {verified_with}"
+            );
+            log::info!("Received signed and verified master pubkey from master {name}");
+        }
+        for warning in &credentials.warnings {
+            match warning {
+                Warning::UnexpectedPubSig => log::warn!(
+                    "The master {name} signs its key, which nobody checks: set \
+                     verify_master_pubkey_sign and copy its verification key here"
+                ),
+            }
+        }
+        log::info!("Authentication with master at {name} successful!");
+    }
+}
+
+impl NotSignedIn {
+    /// What the failure means for the choice of a master.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let failed = match self {
+            NotSignedIn::Transport(error) => return Verdict::Soft(soft(error)),
+            NotSignedIn::Pending => return Verdict::Soft(Soft::Pending),
+            NotSignedIn::Rejected => return Verdict::Soft(Soft::Rejected),
+            NotSignedIn::Full => return Verdict::Soft(Soft::Full),
+            NotSignedIn::Failed(error) => &error.failure,
+        };
+        match failed {
+            Failure::Refused(_) | Failure::WrongNonce => Verdict::Soft(Soft::Broken),
+            Failure::BadSigAlgo | Failure::BadEncAlgo => Verdict::Hard(Hard::Algorithm),
+            Failure::Crypto(_) | Failure::NoVerificationKey | Failure::CachedKeyUnreadable => {
+                Verdict::Hard(Hard::Local)
+            }
+            Failure::KeyChanged
+            | Failure::UnexpectedPubSig
+            | Failure::MissingPubSig
+            | Failure::BadPubSig
+            | Failure::Revoked(_)
+            | Failure::WrongFinger { .. } => Verdict::Hard(Hard::UntrustedKey),
+            Failure::Malformed(_)
+            | Failure::Unsigned
+            | Failure::BadSignature
+            | Failure::BadAesKey
+            | Failure::BadSessionKey
+            | Failure::BadToken => Verdict::Hard(Hard::BadSignature),
+        }
+    }
+}
+
+/// What a failed connection or request means for the choice of a master.
+pub(crate) fn soft(error: &RequestError) -> Soft {
+    match error {
+        RequestError::Resolve(_) => Soft::Unresolved,
+        RequestError::Refused => Soft::Refused,
+        RequestError::Timeout | RequestError::Unreachable(_) => Soft::Timeout,
+        RequestError::Closed | RequestError::Protocol(_) => Soft::Broken,
+    }
+}
+
+impl From<RequestError> for NotSignedIn {
+    fn from(error: RequestError) -> Self {
+        NotSignedIn::Transport(error)
+    }
+}
+
+impl fmt::Display for NotSignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotSignedIn::Transport(error) => write!(f, "{error}"),
+            NotSignedIn::Failed(error) => write!(f, "{error}"),
+            NotSignedIn::Pending => f.write_str("our public key waits there for acceptance"),
+            NotSignedIn::Rejected => f.write_str("it has rejected our public key"),
+            NotSignedIn::Full => f.write_str("it has as many minions as it wants"),
+        }
+    }
+}

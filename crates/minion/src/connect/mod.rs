@@ -1,0 +1,7 @@
+//! The connection to masters: the failover machine's hands and ears.
+
+mod attempt;
+mod reader;
+mod shell;
+
+pub(crate) use shell::{Command, run};

@@ -1,0 +1,269 @@
+//! What all parts of a running minion share: facts, connections, jobs, returns, the bus.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use saltern_event::Bus;
+use saltern_modules::{JobTable, Registry};
+use saltern_value::{Map, Value};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::access::Access;
+use crate::jobs::SeenJids;
+use crate::link::{Link, LinkError};
+use crate::returns::{Item, Queue};
+
+/// How long jobs of a new master wait for its pillar when there is one from before.
+const PILLAR_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Fired when a pillar has come (Salt's tag).
+const PILLAR_COMPLETE: &str = "/salt/minion/minion_pillar_refresh_complete";
+
+/// The shared state of a minion.
+pub(crate) struct Core {
+    pub(crate) access: Arc<Access>,
+    pub(crate) registry: Registry,
+    pub(crate) jobs: JobTable,
+    pub(crate) seen: Mutex<SeenJids>,
+    /// Places for jobs that run at the same time.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) bus: Bus,
+    pub(crate) bus_path: std::path::PathBuf,
+    pub(crate) slots: Vec<Slot>,
+    /// Every option, as the configuration has it.
+    pub(crate) raw: Arc<Map>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    returns: Mutex<Queue>,
+    /// Wakes the sender of returns.
+    pub(crate) returns_changed: Notify,
+    /// Returns under way.
+    pub(crate) returning: AtomicUsize,
+}
+
+/// The place of one connection: the only one, or one for each hot master.
+pub(crate) struct Slot {
+    link: watch::Sender<Option<Arc<Link>>>,
+    facts: RwLock<Facts>,
+}
+
+/// What modules and targets look at. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Facts {
+    pub(crate) opts: Arc<Map>,
+    pub(crate) grains: Arc<Map>,
+    pub(crate) pillar: Arc<Map>,
+    /// The pillar has come from a master.
+    pub(crate) has_pillar: bool,
+}
+
+pub(crate) struct CoreParts {
+    pub(crate) access: Arc<Access>,
+    pub(crate) bus: Bus,
+    pub(crate) bus_path: std::path::PathBuf,
+    pub(crate) raw: Arc<Map>,
+    pub(crate) grains: Arc<Map>,
+    pub(crate) slots: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// Puts the parts together; every slot has no connection yet.
+    pub(crate) fn new(parts: CoreParts) -> Arc<Self> {
+        let settings = &parts.access.settings;
+        let facts = Facts {
+            opts: parts.raw.clone(),
+            grains: parts.grains,
+            ..Facts::default()
+        };
+        Arc::new(Core {
+            registry: Registry::standard(),
+            jobs: JobTable::new(&parts.access.opts.cachedir, true),
+            seen: Mutex::new(SeenJids::new(settings.jids_remembered)),
+            places: Arc::new(Semaphore::new(settings.jobs_at_once)),
+            bus: parts.bus,
+            bus_path: parts.bus_path,
+            slots: (0..parts.slots.max(1)).map(|_| Slot::new(facts.clone())).collect(),
+            raw: parts.raw,
+            runtime: tokio::runtime::Handle::current(),
+            returns: Mutex::default(),
+            returns_changed: Notify::new(),
+            returning: AtomicUsize::new(0),
+            access: parts.access,
+        })
+    }
+
+    /// The minion's id.
+    pub(crate) fn id(&self) -> &str {
+        self.access.settings.id.as_str()
+    }
+
+    /// Returns that wait for a master.
+    pub(crate) fn returns(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.returns)
+    }
+
+    /// Hands a return over for delivery. Never blocks.
+    pub(crate) fn queue_return(&self, item: Item) {
+        let dropped = self.returns().push(item);
+        for item in dropped {
+            log::error!(
+                "The return of job {} is dropped: no master has taken it, and newer ones need \
+                 the room",
+                item.jid()
+            );
+        }
+        self.returns_changed.notify_one();
+    }
+
+    /// Waits until no return is queued or under way.
+    pub(crate) async fn returned(&self) {
+        while self.returns().len() > 0 || self.returning.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The connection of a slot, or any other when it has none.
+    pub(crate) fn any_link(&self, slot: usize) -> Option<Arc<Link>> {
+        let own = self.slots.get(slot).and_then(Slot::link);
+        own.or_else(|| self.slots.iter().find_map(Slot::link))
+    }
+
+    /// A connection is in use from now on.
+    pub(crate) fn adopt(&self, slot: usize, link: Arc<Link>) {
+        let Some(place) = self.slots.get(slot) else { return };
+        let address = self.access.settings.masters.get(link.master());
+        let host = address.map_or("", |a| a.host()).to_owned();
+        place.update(|facts| {
+            let mut opts = (*facts.opts).clone();
+            opts.insert("master", host.as_str());
+            if let Some(address) = address {
+                opts.insert("master_uri", format!("tcp://{}", address.requests()));
+            }
+            facts.opts = Arc::new(opts);
+            let mut grains = (*facts.grains).clone();
+            grains.insert("master", host.as_str());
+            facts.grains = Arc::new(grains);
+        });
+        place.link.send_replace(Some(link));
+        self.returns().release();
+        self.returns_changed.notify_one();
+    }
+
+    /// A connection is not in use any more.
+    pub(crate) fn leave(&self, slot: usize, link: &Arc<Link>) {
+        if let Some(place) = self.slots.get(slot) {
+            place.link.send_if_modified(|current| {
+                let same = current.as_ref().is_some_and(|c| Arc::ptr_eq(c, link));
+                if same {
+                    *current = None;
+                }
+                same
+            });
+        }
+    }
+
+    /// Ends when this connection is not the one of its slot any more.
+    pub(crate) async fn left(&self, slot: usize, link: &Arc<Link>) {
+        // A return may travel over another slot's connection: then only its own time-out counts.
+        let Some(place) = self.slots.get(slot) else { return std::future::pending().await };
+        if !place.link().is_some_and(|c| Arc::ptr_eq(&c, link)) {
+            return std::future::pending().await;
+        }
+        let mut watch = place.link.subscribe();
+        let gone = |c: &Option<Arc<Link>>| !c.as_ref().is_some_and(|c| Arc::ptr_eq(c, link));
+        drop(watch.wait_for(gone).await);
+    }
+
+    /// Asks for the pillar and keeps it.
+    pub(crate) async fn refresh_pillar(&self, slot: usize, link: &Link) -> Result<(), String> {
+        let Some(place) = self.slots.get(slot) else { return Ok(()) };
+        let facts = place.facts();
+        let timeout = if facts.has_pillar {
+            PILLAR_PATIENCE.min(self.access.settings.request_timeout)
+        } else {
+            self.access.settings.request_timeout
+        };
+        let load = pillar_load(&facts, None, None, None);
+        let pillar = link.pillar(load, timeout).await.map_err(|e: LinkError| e.to_string())?;
+        if let Some(errors) = pillar.get("_errors") {
+            return Err(format!("it has errors: {errors:?}"));
+        }
+        place.update(|facts| {
+            facts.pillar = Arc::new(pillar);
+            facts.has_pillar = true;
+        });
+        self.bus.fire(PILLAR_COMPLETE, Map::from([("complete", true)]));
+        Ok(())
+    }
+
+    /// Computes the grains again.
+    pub(crate) async fn refresh_grains(&self) {
+        let access = self.access.clone();
+        let collected = tokio::task::spawn_blocking(move || crate::facts::grains(&access.opts)).await;
+        let Ok(fresh) = collected else { return };
+        for slot in &self.slots {
+            slot.update(|facts| {
+                let mut fresh = fresh.clone();
+                if let Some(master) = facts.grains.get("master") {
+                    fresh.insert("master", master.clone());
+                }
+                facts.grains = Arc::new(fresh);
+            });
+        }
+    }
+
+    /// Sends an event to the master of a slot; kept for later when there is none.
+    pub(crate) fn send_event(&self, slot: usize, mut load: Map) {
+        load.insert("cmd", "_minion_event");
+        self.queue_return(Item::new(load, slot));
+    }
+}
+
+/// The load of a pillar request.
+pub(crate) fn pillar_load(
+    facts: &Facts,
+    saltenv: Option<&str>,
+    pillarenv: Option<&str>,
+    overrides: Option<&Map>,
+) -> Map {
+    let option = |name: &str| facts.opts.get(name).cloned().unwrap_or_default();
+    let or_option = |given: Option<&str>, name: &str| {
+        given.map_or_else(|| option(name), |text| Value::from(text))
+    };
+    Map::from([
+        ("grains", Value::Map((*facts.grains).clone())),
+        ("saltenv", or_option(saltenv, "saltenv")),
+        ("pillarenv", or_option(pillarenv, "pillarenv")),
+        ("pillar_override", Value::Map(overrides.cloned().unwrap_or_default())),
+        ("extra_minion_data", Value::Map(Map::new())),
+        ("ver", Value::from("2")),
+        ("cmd", Value::from("_pillar")),
+    ])
+}
+
+impl Slot {
+    fn new(facts: Facts) -> Self {
+        Slot {
+            link: watch::Sender::new(None),
+            facts: RwLock::new(facts),
+        }
+    }
+
+    /// The connection in use.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.borrow().clone()
+    }
+
+    /// The facts as they are now.
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.facts.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether a publication is a job for this minion.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, PoisonError};
+
+use saltern_target::{Options, Subject, matches};
+use saltern_value::Value;
+use saltern_wire::Verified;
+use saltern_wire::publish::Publication;
+
+use crate::core::Core;
+use crate::jobs::run;
+
+/// The ids of the last jobs, shared by all masters: a job published by two of them runs once.
+#[derive(Debug)]
+pub(crate) struct SeenJids {
+    order: VecDeque<String>,
+    known: HashSet<String>,
+    keep: usize,
+}
+
+impl SeenJids {
+    pub(crate) fn new(keep: usize) -> Self {
+        SeenJids { order: VecDeque::new(), known: HashSet::new(), keep }
+    }
+
+    /// Remembers the id; `false` when it was known.
+    pub(crate) fn is_new(&mut self, jid: &str) -> bool {
+        if !self.known.insert(jid.to_owned()) {
+            return false;
+        }
+        self.order.push_back(jid.to_owned());
+        while self.order.len() > self.keep.max(1) {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+        true
+    }
+}
+
+/// Takes a publication that came through a slot: runs it when it is for us.
+pub(crate) fn accept(core: &Arc<Core>, slot: usize, job: Verified<Publication>) {
+    if !is_for_us(core, slot, &job) {
+        log::trace!("Job {} is for others", job.jid);
+        return;
+    }
+    let jid = job.jid.clone();
+    let new = core.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(jid.as_str());
+    if !new {
+        log::debug!("Job {jid} was taken before");
+        return;
+    }
+    let names = match &job.fun {
+        Value::List(funs) => funs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        fun => fun.as_str().unwrap_or_default().to_owned(),
+    };
+    match job.user.as_str() {
+        "" => log::info!("Executing command {names} with jid {jid}"),
+        user => log::info!("User {user} Executing command {names} with jid {jid}"),
+    }
+    run::start(core, slot, jid, job.into_inner().map);
+}
+
+fn is_for_us(core: &Core, slot: usize, job: &Publication) -> bool {
+    let facts = core.slots.get(slot).map(|s| s.facts()).unwrap_or_default();
+    let options = Options {
+        delimiter: job.map.get_str("delimiter").unwrap_or(":"),
+        nodegroups: Some(&core.access.opts.nodegroups),
+    };
+    let subject =
+        Subject { id: core.id(), grains: Some(&facts.grains), pillar: Some(&facts.pillar) };
+    matches(&job.tgt_type, &job.tgt, &options, &subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_known_once_and_forgotten_in_order() {
+        let mut seen = SeenJids::new(2);
+        assert!(seen.is_new("1"));
+        assert!(!seen.is_new("1"));
+        assert!(seen.is_new("2") && seen.is_new("3"));
+        assert!(seen.is_new("1"), "pushed out by the later ones");
+        assert!(!seen.is_new("3"));
+        assert_eq!(seen.known.len(), 2);
+    }
+}

@@ -1,0 +1,231 @@
+//! One signed-in connection to one master: requests under its session key, publications under
+//! its AES key, and the renewal of both when the master has new ones.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use saltern_transport::zeromq::{RequestError, Requester};
+use saltern_value::{Map, Value};
+use saltern_wire::Verified;
+use saltern_wire::auth::client::Credentials;
+use saltern_wire::publish::{
+    Dropped, OpenError as PublicationError, Opener, Publication, SignaturePolicy,
+};
+use saltern_wire::session::client::{ClientSession, OpenError};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::access::{Access, NotSignedIn};
+
+/// What a link tells the one who watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEvent {
+    /// The master answered under its session key.
+    Heard,
+    /// A request was not answered in time: worth a probe.
+    Suspect,
+    /// The master does not take our key any more.
+    SignedOut,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkError {
+    /// No answer, or no connection.
+    Transport(RequestError),
+    /// Signing in again failed.
+    SignIn(NotSignedIn),
+    /// The answer was a refusal or cannot be believed.
+    Answer(OpenError),
+    /// The request could not be sealed.
+    Local(String),
+}
+
+/// A signed-in connection.
+pub(crate) struct Link {
+    access: Arc<Access>,
+    master: usize,
+    requester: Requester,
+    publish_port: u16,
+    keys: Mutex<Keys>,
+    /// Held during a sign-in, so that many who need one share one.
+    renewal: tokio::sync::Mutex<()>,
+    events: UnboundedSender<LinkEvent>,
+}
+
+struct Keys {
+    session: ClientSession,
+    opener: Opener,
+    /// Counts sign-ins, so a second one is not made for the same reason.
+    generation: u64,
+}
+
+impl Link {
+    /// A connection with what a sign-in has given.
+    pub(crate) fn new(
+        access: Arc<Access>,
+        master: usize,
+        requester: Requester,
+        credentials: &Credentials,
+        events: UnboundedSender<LinkEvent>,
+    ) -> Self {
+        let session = ClientSession::new(&access.identity, credentials);
+        let opener = opener(&access, credentials);
+        Link {
+            publish_port: publish_port(&access, credentials),
+            access,
+            master,
+            requester,
+            keys: Mutex::new(Keys { session, opener, generation: 0 }),
+            renewal: tokio::sync::Mutex::default(),
+            events,
+        }
+    }
+
+    /// The position of the master in `master`.
+    pub(crate) fn master(&self) -> usize {
+        self.master
+    }
+
+    /// The master's name as configured.
+    pub(crate) fn name(&self) -> &str {
+        self.access.master_name(self.master)
+    }
+
+    /// Where the master publishes.
+    pub(crate) fn publications(&self) -> String {
+        let address = self.access.settings.masters.get(self.master);
+        address.map(|a| a.publications(self.publish_port)).unwrap_or_default()
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and opens the answer; signs in again, once, when the master does not know
+    /// our session key any more. `timeout` is that of each of the two tries.
+    pub(crate) async fn request(&self, load: Map, timeout: Duration) -> Result<Value, LinkError> {
+        self.twice(load, timeout, ClientSession::open).await
+    }
+
+    /// Asks for the pillar; `load` as for [`Link::request`].
+    pub(crate) async fn pillar(&self, load: Map, timeout: Duration) -> Result<Map, LinkError> {
+        self.twice(load, timeout, ClientSession::open_pillar).await
+    }
+
+    async fn twice<T>(
+        &self,
+        load: Map,
+        timeout: Duration,
+        open: fn(&ClientSession, &str, &[u8]) -> Result<T, OpenError>,
+    ) -> Result<T, LinkError> {
+        let generation = self.keys().generation;
+        let first = self.once(load.clone(), timeout, open).await;
+        if !matches!(first, Err(LinkError::Answer(OpenError::NeedsAuth))) {
+            return first;
+        }
+        self.renew(generation).await.map_err(LinkError::SignIn)?;
+        self.once(load, timeout, open).await
+    }
+
+    async fn once<T>(
+        &self,
+        load: Map,
+        timeout: Duration,
+        open: fn(&ClientSession, &str, &[u8]) -> Result<T, OpenError>,
+    ) -> Result<T, LinkError> {
+        let session = self.keys().session.clone();
+        let sealed =
+            session.seal(load, SystemTime::now()).map_err(|e| LinkError::Local(e.to_string()))?;
+        let answer = self.requester.request(sealed.body, timeout).await.map_err(|e| {
+            self.tell(LinkEvent::Suspect);
+            LinkError::Transport(e)
+        })?;
+        let opened = open(&session, &sealed.nonce, &answer).map_err(LinkError::Answer)?;
+        self.tell(LinkEvent::Heard);
+        Ok(opened)
+    }
+
+    fn tell(&self, event: LinkEvent) {
+        // Nobody listens any more when the link was left while a request was under way.
+        let _ = self.events.send(event);
+    }
+
+    /// The generation of the keys, to be given to [`Link::renew`] when they turn out to be old.
+    pub(crate) fn generation(&self) -> u64 {
+        self.keys().generation
+    }
+
+    /// The topics to subscribe to: everything, unless masters address their publications.
+    pub(crate) fn topics(&self) -> Vec<Vec<u8>> {
+        if !self.access.opts.zmq_filtering {
+            return vec![Vec::new()];
+        }
+        self.keys().opener.topics().iter().map(|t| t.as_bytes().to_vec()).collect()
+    }
+
+    /// The payload of a message, when its topic is ours.
+    pub(crate) fn payload(&self, frames: &[Vec<u8>]) -> Result<Vec<u8>, Dropped> {
+        self.keys().opener.payload(frames).map(<[u8]>::to_vec)
+    }
+
+    /// Opens a publication. [`PublicationError::NeedsReauth`] says that the master has a new AES
+    /// key: renew, then open the same bytes again.
+    pub(crate) fn open(&self, payload: &[u8]) -> Result<Verified<Publication>, PublicationError> {
+        self.keys().opener.open(payload)
+    }
+
+    /// Signs in again, unless somebody did since the keys were of that `generation`.
+    pub(crate) async fn renew(&self, generation: u64) -> Result<(), NotSignedIn> {
+        let _one_at_a_time = self.renewal.lock().await;
+        if self.keys().generation != generation {
+            return Ok(());
+        }
+        log::debug!("Signing in again at the master {}", self.name());
+        let signed_in = self.access.sign_in(self.master, &self.requester).await;
+        let credentials = signed_in.inspect_err(|error| {
+            log::warn!("Signing in again at {} failed: {error}", self.name());
+            let refused = matches!(
+                error,
+                NotSignedIn::Pending
+                    | NotSignedIn::Rejected
+                    | NotSignedIn::Full
+                    | NotSignedIn::Failed(_)
+            );
+            self.tell(if refused { LinkEvent::SignedOut } else { LinkEvent::Suspect });
+        })?;
+        let store = credentials.store_master_key.is_some();
+        self.access.keys.remember(self.master, &credentials.master_key, store);
+        let mut keys = self.keys();
+        keys.session = ClientSession::new(&self.access.identity, &credentials);
+        keys.opener.rekey(&credentials);
+        keys.generation += 1;
+        self.tell(LinkEvent::Heard);
+        Ok(())
+    }
+}
+
+fn opener(access: &Access, credentials: &Credentials) -> Opener {
+    let policy = if access.unsigned_publications {
+        SignaturePolicy::WhenPresent
+    } else {
+        SignaturePolicy::Required
+    };
+    Opener::new(&access.settings.id, credentials, policy)
+}
+
+/// Salt's rule: the option counts unless it has the value of the request port.
+fn publish_port(access: &Access, credentials: &Credentials) -> u16 {
+    access.opts.publish_port.filter(|p| *p != 4506).unwrap_or(credentials.publish_port)
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::Transport(error) => write!(f, "{error}"),
+            LinkError::SignIn(error) => write!(f, "signing in again failed: {error}"),
+            LinkError::Answer(error) => write!(f, "{error}"),
+            LinkError::Local(error) => f.write_str(error),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The minion's options in the form this crate works with, checked once at the start.
+
+use std::fmt;
+use std::time::Duration;
+
+use saltern_base::MinionId;
+use saltern_base::id::InvalidId;
+use saltern_config::MinionOptions;
+use saltern_crypto::{EncAlgo, HashType, SigAlgo};
+use saltern_failover::{Policy, Selection};
+use saltern_transport::zeromq::{RequesterOptions, SubscriberOptions};
+use saltern_transport::{ConnectOptions, IpFamily, Keepalive};
+
+use crate::address::Address;
+
+/// Salt's exit code for settings no program can work with.
+pub(crate) const EXIT_CONFIG: i32 = 42;
+
+/// Time for connecting and subscribing after the sign-in.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a minion cannot start.
+#[derive(Debug)]
+pub struct StartError {
+    /// One sentence with the file or option and the way out.
+    pub message: String,
+    /// What the program should exit with, as Salt does.
+    pub exit_code: i32,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    pub(crate) fn new(exit_code: i32, message: impl Into<String>) -> Self {
+        StartError { message: message.into(), exit_code }
+    }
+}
+
+/// How the masters of the list are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Each of them, all the time (`str`).
+    Hot,
+    /// One at a time (`failover`, `distributed`).
+    OneOf,
+    /// None at all (`disable`).
+    Disabled,
+}
+
+/// The options, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) id: MinionId,
+    pub(crate) mode: Mode,
+    pub(crate) masters: Vec<Address>,
+    pub(crate) enc_algo: EncAlgo,
+    pub(crate) sig_algo: SigAlgo,
+    pub(crate) hash_type: HashType,
+    pub(crate) auth_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) acceptance_wait: Duration,
+    /// One try to send a return takes a random time between these.
+    pub(crate) return_timer: (Duration, Duration),
+    pub(crate) return_tries: u32,
+    /// Jobs at a time.
+    pub(crate) jobs_at_once: usize,
+    /// Job ids remembered so that none runs twice.
+    pub(crate) jids_remembered: usize,
+    keepalive: Keepalive,
+    family: IpFamily,
+}
+
+/// Jobs at a time when `process_count_max` does not say: each takes a thread while it runs.
+const JOBS_AT_ONCE: usize = 256;
+
+/// Seconds as a duration; what makes no sense becomes `fallback`.
+pub(crate) fn seconds(value: f64, fallback: u64) -> Duration {
+    Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|d| !d.is_zero())
+        .unwrap_or(Duration::from_secs(fallback))
+}
+
+impl Settings {
+    /// Checks the options. `masters` are the entries of `master`, or what the function named
+    /// there has returned.
+    pub(crate) fn new(opts: &MinionOptions, masters: &[String]) -> Result<Self, StartError> {
+        let id = MinionId::parse(&opts.id).map_err(|e| bad_id(&opts.id, &e))?;
+        let mode = mode(opts)?;
+        if opts.transport != "zeromq" && opts.transport != "detect" {
+            let text = format!(
+                "option transport: '{}' is not available here; set zeromq",
+                opts.transport
+            );
+            return Err(StartError::new(1, text));
+        }
+        let addresses = addresses(opts, masters, &mode)?;
+        let algorithm = |option, value| {
+            let text = format!("option {option}: '{value}' is not known; see the documentation");
+            StartError::new(1, text)
+        };
+        Ok(Settings {
+            id,
+            mode,
+            masters: addresses,
+            enc_algo: EncAlgo::parse(&opts.encryption_algorithm)
+                .ok_or_else(|| algorithm("encryption_algorithm", &opts.encryption_algorithm))?,
+            sig_algo: SigAlgo::parse(&opts.signing_algorithm)
+                .ok_or_else(|| algorithm("signing_algorithm", &opts.signing_algorithm))?,
+            hash_type: HashType::parse(&opts.hash_type)
+                .ok_or_else(|| algorithm("hash_type", &opts.hash_type))?,
+            auth_timeout: seconds(opts.auth_timeout, 5),
+            request_timeout: seconds(opts.request_channel_timeout, 60),
+            acceptance_wait: seconds(opts.acceptance_wait_time, 1),
+            return_timer: return_timer(opts),
+            return_tries: u32::try_from(opts.return_retry_tries).unwrap_or(1).max(1),
+            jobs_at_once: usize::try_from(opts.process_count_max)
+                .ok()
+                .filter(|n| *n > 0)
+                .unwrap_or(JOBS_AT_ONCE),
+            jids_remembered: usize::try_from(opts.minion_jid_queue_hwm).unwrap_or(100),
+            keepalive: keepalive(opts),
+            family: match opts.ipv6 {
+                None => IpFamily::Any,
+                Some(true) => IpFamily::V6First,
+                Some(false) => IpFamily::V4Only,
+            },
+        })
+    }
+
+    /// How connections are made.
+    fn connect(&self) -> ConnectOptions {
+        ConnectOptions { family: self.family, keepalive: self.keepalive, ..Default::default() }
+    }
+
+    /// For requests to a master.
+    pub(crate) fn requester(&self) -> RequesterOptions {
+        RequesterOptions { connect: self.connect(), ..Default::default() }
+    }
+
+    /// For a master's publications.
+    pub(crate) fn subscriber(&self) -> SubscriberOptions {
+        SubscriberOptions {
+            connect: self.connect(),
+            timeout: SUBSCRIBE_TIMEOUT,
+            identity: self.id.as_str().as_bytes().to_vec(),
+            ..Default::default()
+        }
+    }
+
+    /// The settings of the machines that choose masters: one for a list used one at a time, else
+    /// one for each master. Each comes with the positions of its masters in the whole list.
+    pub(crate) fn policies(&self, opts: &MinionOptions) -> Vec<(Policy, Vec<usize>)> {
+        let names: Vec<String> = self.masters.iter().map(|a| a.name().to_owned()).collect();
+        match self.mode {
+            Mode::Disabled => Vec::new(),
+            Mode::OneOf => {
+                let positions = (0..names.len()).collect();
+                vec![(self.policy(opts, names), positions)]
+            }
+            Mode::Hot => names
+                .into_iter()
+                .enumerate()
+                .map(|(i, name)| (self.policy(opts, vec![name]), vec![i]))
+                .collect(),
+        }
+    }
+
+    fn policy(&self, opts: &MinionOptions, masters: Vec<String>) -> Policy {
+        let interval = |value: i64| {
+            u64::try_from(value).ok().filter(|s| *s > 0).map(Duration::from_secs)
+        };
+        let alive_interval = interval(opts.master_alive_interval);
+        let several = masters.len() > 1;
+        let failback = several && opts.master_failback && alive_interval.is_some();
+        let selection = match opts.master_type.as_str() {
+            "distributed" => Selection::Distributed(self.id.as_str().to_owned()),
+            _ if opts.random_master => Selection::Shuffled,
+            _ => Selection::Listed,
+        };
+        Policy {
+            masters,
+            selection,
+            alive_interval,
+            failback_interval: failback
+                .then(|| interval(opts.master_failback_interval).or(alive_interval))
+                .flatten(),
+            attempt_timeout: self.auth_timeout + SUBSCRIBE_TIMEOUT,
+            acceptance_wait: self.acceptance_wait,
+            acceptance_wait_max: Duration::try_from_secs_f64(opts.acceptance_wait_time_max)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn bad_id(id: &str, error: &InvalidId) -> StartError {
+    StartError::new(1, format!("option id: '{id}' cannot be a minion's id: {error}"))
+}
+
+fn mode(opts: &MinionOptions) -> Result<Mode, StartError> {
+    match opts.master_type.as_str() {
+        "str" | "func" => Ok(Mode::Hot),
+        "failover" | "distributed" => Ok(Mode::OneOf),
+        "disable" => Ok(Mode::Disabled),
+        other => Err(StartError::new(
+            1,
+            format!(
+                "option master_type: '{other}' is not known; set str, failover, distributed, \
+                 func or disable"
+            ),
+        )),
+    }
+}
+
+fn addresses(
+    opts: &MinionOptions,
+    masters: &[String],
+    mode: &Mode,
+) -> Result<Vec<Address>, StartError> {
+    if *mode == Mode::Disabled {
+        return Ok(Vec::new());
+    }
+    let ip_only = opts.master_uri_format == "ip_only";
+    let mut addresses: Vec<Address> = Vec::new();
+    for entry in masters {
+        let address = Address::parse(entry, opts.master_port, ip_only)
+            .map_err(|e| StartError::new(EXIT_CONFIG, e.to_string()))?;
+        // The same master twice would only be asked twice.
+        if addresses.iter().any(|a| a.requests() == address.requests()) {
+            log::warn!("option master: {entry} is named twice; the second time is ignored");
+        } else {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        let text = "option master: no master is named; set the address of at least one";
+        return Err(StartError::new(EXIT_CONFIG, text));
+    }
+    Ok(addresses)
+}
+
+/// Salt's rule: negative values mean the default, and the upper bound is at least the lower one.
+fn return_timer(opts: &MinionOptions) -> (Duration, Duration) {
+    let low = u64::try_from(opts.return_retry_timer).unwrap_or(5).max(1);
+    let high = u64::try_from(opts.return_retry_timer_max).unwrap_or(10).max(low);
+    (Duration::from_secs(low), Duration::from_secs(high))
+}
+
+fn keepalive(opts: &MinionOptions) -> Keepalive {
+    let time = |v: f64| Duration::try_from_secs_f64(v).ok().filter(|d| !d.is_zero());
+    let count = opts.tcp_keepalive_cnt;
+    Keepalive {
+        enabled: opts.tcp_keepalive,
+        idle: time(opts.tcp_keepalive_idle),
+        interval: time(opts.tcp_keepalive_intvl),
+        count: (count >= 1.0).then_some(count as u32),
+    }
+}
