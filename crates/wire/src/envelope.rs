@@ -1,5 +1,7 @@
 //! The outer mapping of a request, from anybody who can connect (wire-protocol §3).
 
+use std::fmt;
+
 use saltern_base::MinionId;
 use saltern_value::msgpack::{self, Raw};
 use saltern_value::{Map, Value};
@@ -17,8 +19,9 @@ pub enum Envelope {
     Sealed(SealedRequest),
 }
 
-/// An unprotected request; [`crate::command::ClearCommand::parse`] reads it further.
-#[derive(Clone, Debug)]
+/// An unprotected request; [`crate::command::ClearCommand::parse`] reads it further. It may hold
+/// the root key or a password, so its content does not print.
+#[derive(Clone)]
 pub struct ClearRequest {
     /// What it says.
     pub load: Map,
@@ -33,6 +36,12 @@ pub struct SealedRequest {
     pub(crate) load: Vec<u8>,
     pub(crate) enc_algo: Option<String>,
     pub(crate) sig_algo: Option<String>,
+}
+
+impl fmt::Debug for ClearRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClearRequest").field("cmd", &self.load.get("cmd")).finish_non_exhaustive()
+    }
 }
 
 impl SealedRequest {

@@ -278,3 +278,26 @@ fn runner_and_wheel_take_their_arguments_where_salt_has_them() {
     assert_eq!(error.name(), "UserAuthenticationError");
     assert_eq!(error.to_string(), "Authentication failure of type \"user\" occurred");
 }
+
+#[test]
+fn secrets_do_not_print() {
+    let secret = "correct horse battery staple";
+    let token = Value::Bytes(common::private("minion").x931_sign(b"salt").unwrap());
+    let shown = format!("{token:?}");
+    let start: String =
+        shown.chars().filter(|c| c.is_ascii_digit() || *c == ',').take(12).collect();
+    let plain = |shown: String| {
+        let digits: String = shown.chars().filter(|c| c.is_ascii_digit() || *c == ',').collect();
+        assert!(!shown.contains(secret) && !shown.contains("PRIVATE KEY"), "{shown}");
+        assert!(!digits.contains(&start), "{shown}");
+    };
+    plain(format!("{:?}", common::identity()));
+    for member in ["key", "password", "token"] {
+        for cmd in ["publish", "mk_token", "get_token", "runner", "wheel"] {
+            let load = with(&publish(), &[("cmd", cmd.into()), (member, secret.into())]);
+            let request = clear_request(load);
+            plain(format!("{request:?}"));
+            plain(format!("{:?}", ClearCommand::parse(request).unwrap()));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod server;
 
+use std::fmt;
 use std::sync::Arc;
 
 use saltern_base::MinionId;
@@ -13,10 +14,9 @@ use saltern_crypto::{CryptoError, EncAlgo, HashType, PrivateKey, SealKey, SigAlg
 pub(crate) const TOKEN_TEXT: &[u8] = b"salt";
 
 /// Who a minion is: its id, its key and the algorithms it asks for. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Identity(Arc<IdentityInner>);
 
-#[derive(Debug)]
 struct IdentityInner {
     id: MinionId,
     key: PrivateKey,
@@ -66,6 +66,13 @@ impl Identity {
 
     pub(crate) fn token(&self) -> &[u8] {
         &self.0.token
+    }
+}
+
+/// The token stands for the key, so it does not print.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("id", &self.0.id).finish_non_exhaustive()
     }
 }
 
