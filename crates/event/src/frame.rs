@@ -61,15 +61,13 @@ pub struct FrameReader {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that are consumed.
     start: usize,
-    /// A frame of unusual form is only looked at again when this many bytes are there.
-    look_again: usize,
 }
 
 impl FrameReader {
     /// A reader that refuses frames over `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> FrameReader {
-        FrameReader { max, buffer: Vec::new(), start: 0, look_again: 0 }
+        FrameReader { max, buffer: Vec::new(), start: 0 }
     }
 
     /// Adds bytes from the stream.
@@ -99,50 +97,43 @@ impl FrameReader {
         match found {
             Found::Body(body, used) => {
                 self.start += used;
-                self.look_again = 0;
                 Ok(Some(body))
             }
-            Found::Partial(_) if rest.len() > self.max.saturating_add(FRAMING_MAX) => {
+            Found::Partial if rest.len() > self.max.saturating_add(FRAMING_MAX) => {
                 Err(EventError::TooLong)
             }
-            Found::Partial(look_again) => {
-                self.look_again = look_again;
-                Ok(None)
-            }
+            Found::Partial => Ok(None),
         }
     }
 
     fn bare(&self, rest: &[u8]) -> Result<Found, EventError> {
         // Every Salt writes this form, so its length is known before it is complete.
         if let Some(after) = rest.strip_prefix(LEAD) {
-            let Some((length, head)) = bin_length(after)? else { return Ok(Found::Partial(0)) };
+            let Some((length, head)) = bin_length(after)? else { return Ok(Found::Partial) };
             if length > self.max {
                 return Err(EventError::TooLong);
             }
             return Ok(match after.get(head..head + length) {
                 Some(body) => Found::Body(body.to_vec(), LEAD.len() + head + length),
-                None => Found::Partial(0),
+                None => Found::Partial,
             });
-        }
-        if LEAD.starts_with(rest) || rest.len() < self.look_again {
-            return Ok(Found::Partial(self.look_again));
         }
         match msgpack::decode_prefix(rest, Raw::Typed, FRAME_LIMITS) {
             Ok((frame, used)) => Ok(Found::Body(body_of(&frame)?, used)),
-            Err(DecodeError::Truncated) => Ok(Found::Partial(rest.len() * 2)),
+            Err(DecodeError::Truncated) => Ok(Found::Partial),
             Err(_) => Err(EventError::BadFrame),
         }
     }
 
     fn behind_length(&self, rest: &[u8]) -> Result<Found, EventError> {
         let Some(length) = rest.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok()) else {
-            return Ok(Found::Partial(0));
+            return Ok(Found::Partial);
         };
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > self.max.saturating_add(FRAMING_MAX) {
             return Err(EventError::TooLong);
         }
-        let Some(frame) = rest.get(4..4 + length) else { return Ok(Found::Partial(0)) };
+        let Some(frame) = rest.get(4..4 + length) else { return Ok(Found::Partial) };
         let decoded = msgpack::decode(frame, Raw::Typed, FRAME_LIMITS);
         let frame = decoded.map_err(|_| EventError::BadFrame)?;
         Ok(Found::Body(body_of(&frame)?, 4 + length))
@@ -152,8 +143,8 @@ impl FrameReader {
 enum Found {
     /// The body and the bytes its frame took.
     Body(Vec<u8>, usize),
-    /// Not complete; look again when this many bytes are there.
-    Partial(usize),
+    /// Not complete.
+    Partial,
 }
 
 fn body_of(frame: &Value) -> Result<Vec<u8>, EventError> {

@@ -296,6 +296,7 @@ async fn serve(stream: TcpStream, place: Place<Conn>, shared: Arc<Shared>) {
         link: Link::new(stream, shared.config.clone()),
         last_sign: now,
         pinged: None,
+        blocked: false,
         connection: &place.connection,
         shared: &shared,
     };
@@ -309,6 +310,8 @@ struct Session<'a> {
     last_sign: Instant,
     /// When the PING was sent that waits for a sign of life.
     pinged: Option<Instant>,
+    /// The socket was full when last written to.
+    blocked: bool,
     connection: &'a Conn,
     shared: &'a Shared,
 }
@@ -355,20 +358,20 @@ impl Session<'_> {
     /// Writes until the queue is empty or the socket full.
     fn write(&mut self) -> Result<(), Ended> {
         loop {
-            let blocked = !self.link.is_flushed();
-            if !blocked {
+            if self.link.is_flushed() {
                 self.connection.feed(&mut self.link);
                 if self.link.is_flushed() {
                     return Ok(());
                 }
             }
             let wrote = self.link.flush()?;
-            if blocked && wrote > 0 && self.link.connection().is_open() {
+            if self.blocked && wrote > 0 && self.link.connection().is_open() {
                 // It takes bytes it was slow to take: that is a sign of life too, and its answer
                 // to a PING may stand behind many of them.
                 self.alive();
             }
-            if !self.link.is_flushed() {
+            self.blocked = !self.link.is_flushed();
+            if self.blocked {
                 return Ok(());
             }
         }

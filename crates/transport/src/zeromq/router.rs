@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::budget::{Budget, Lease};
+use super::budget::{Budget, CompleteLease, Lease};
 use super::counters::{CloseReason, Counters, Tally};
 use super::link::{Flow, Link, LinkError};
 use super::server::{self, Ended, Place, Registry, Stage, Wake, lock};
@@ -41,8 +41,8 @@ pub struct RouterOptions {
     /// Bytes of one request. Returns of big jobs must fit.
     pub max_message: usize,
     /// Bytes of requests under way (being received or not yet answered), over all connections: what
-    /// strangers can make the server hold. A quarter is for small messages, and one address gets
-    /// at most half of the rest. Raised to four times `max_message` if it is less.
+    /// strangers can make the server hold. Half is for the big ones (raised to four times
+    /// `max_message` if that is more), and one address gets at most half of that.
     pub budget: usize,
     /// Requests of one connection not yet answered; its further ones wait in its socket.
     pub max_in_flight: usize,
@@ -85,7 +85,7 @@ pub struct Reply {
     connection: Arc<Conn>,
     shared: Arc<Shared>,
     /// The request counts against the budget until it is answered.
-    _lease: Lease,
+    _lease: CompleteLease,
 }
 
 impl Reply {
@@ -418,11 +418,10 @@ impl Session<'_> {
                 shared.registry.tally.bad_shape(connection.peer);
                 return Flow::Continue;
             };
-            let mut lease = lease.take();
-            if !lease.resize(body.len()) {
+            let Some(lease) = lease.complete(body.len()) else {
                 out_of_room = true;
                 return Flow::Pause;
-            }
+            };
             let in_flight = connection.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
             deliver(shared, connection, body, lease);
             if in_flight < max_in_flight { Flow::Continue } else { Flow::Pause }
@@ -453,7 +452,7 @@ impl Session<'_> {
     }
 }
 
-fn deliver(shared: &Arc<Shared>, connection: &Arc<Conn>, body: Vec<u8>, lease: Lease) {
+fn deliver(shared: &Arc<Shared>, connection: &Arc<Conn>, body: Vec<u8>, lease: CompleteLease) {
     let reply = Reply { connection: connection.clone(), shared: shared.clone(), _lease: lease };
     shared.registry.tally.messages.fetch_add(1, Ordering::Relaxed);
     let request = Request { peer: connection.peer, body, reply };
