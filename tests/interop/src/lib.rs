@@ -18,5 +18,5 @@ pub use address::Address;
 pub use fleet::Fleet;
 pub use master::Master;
 pub use minion::Minion;
-pub use peer::Peer;
+pub use peer::{Peer, saltern};
 pub use process::{Output, Program};

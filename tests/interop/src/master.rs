@@ -119,7 +119,8 @@ impl Master {
     /// Waits until the minion answers `test.ping` here.
     pub fn wait_ping(&self, id: &str) {
         wait::until(&format!("{id} answers on {}", self.address), || {
-            let output = self.run("salt", &["--out", "json", "--static", "-t", "3", id, "test.ping"]);
+            let output =
+                self.run("salt", &["--out", "json", "--static", "-t", "3", id, "test.ping"]);
             let reply: serde_json::Value = serde_json::from_str(&output.stdout).ok()?;
             (reply[id] == true).then_some(())
         });

@@ -15,8 +15,7 @@ pub struct Minion {
 impl Minion {
     /// Lays out a minion's configuration below `root` without starting it.
     pub fn prepare(peer: Peer, id: &str, root: &Path, masters: &[&Master], extra: &str) -> Self {
-        let minion =
-            Minion { peer, id: id.to_owned(), root: root.to_path_buf(), program: None };
+        let minion = Minion { peer, id: id.to_owned(), root: root.to_path_buf(), program: None };
         fs::create_dir_all(minion.conf().join("minion.d")).unwrap();
         fs::create_dir_all(minion.pki()).unwrap();
         let addresses: Vec<_> = masters.iter().map(|m| m.address.to_string()).collect();
@@ -74,10 +73,8 @@ impl Minion {
     /// public key: an operator who lays out keys in advance does the same.
     pub fn make_keys(&self, maker: &Master) -> PathBuf {
         let dir = self.pki();
-        let output = maker.run(
-            "salt-key",
-            &["--gen-keys", "minion", "--gen-keys-dir", dir.to_str().unwrap()],
-        );
+        let output = maker
+            .run("salt-key", &["--gen-keys", "minion", "--gen-keys-dir", dir.to_str().unwrap()]);
         assert_eq!(output.code, 0, "{output:?}");
         dir.join("minion.pub")
     }

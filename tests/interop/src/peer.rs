@@ -46,11 +46,7 @@ impl Peer {
 /// The executable under test: `SALTERN`, or the one built beside the tests.
 pub fn saltern() -> PathBuf {
     let path = env::var_os("SALTERN").map_or_else(|| build_dir().join("saltern"), PathBuf::from);
-    assert!(
-        path.exists(),
-        "{} is missing; build it first: cargo build --release",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing; build it first: cargo build --release", path.display());
     path
 }
 

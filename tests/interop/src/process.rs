@@ -58,9 +58,8 @@ impl Program {
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         self.signal_leader("TERM");
-        let status = wait::until(&format!("the end of {}", self.name), || {
-            self.child.try_wait().unwrap()
-        });
+        let status =
+            wait::until(&format!("the end of {}", self.name), || self.child.try_wait().unwrap());
         let took = start.elapsed();
         self.signal("KILL");
         (status, took)
@@ -134,8 +133,7 @@ impl Output {
 
     /// The printed JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("no JSON ({e}) in: {self:?}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}) in: {self:?}"))
     }
 }
 

@@ -23,7 +23,8 @@ const REFUSED: &[&str] = &[
 ];
 
 /// What each implementation logs when a master comes with another key than the one cached.
-const CHANGED: &[&str] = &["master key has changed", "Invalid master key", "could have been subverted"];
+const CHANGED: &[&str] =
+    &["master key has changed", "Invalid master key", "could have been subverted"];
 
 fn sign_in(fleet: &Fleet) {
     let mut master = fleet.master("m1", "");

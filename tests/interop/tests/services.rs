@@ -28,8 +28,11 @@ fn files(fleet: &Fleet) {
     assert_eq!(list["min"], json!(["hello.txt", "link", "sub/deep/large.bin"]));
     let hash = master.salt(&["min", "cp.hash_file", "salt://hello.txt"]);
     assert_eq!(hash["min"]["hash_type"], "sha256");
-    for path in ["salt://../pki/master.pem", "salt:///etc/passwd", "salt://sub/../../../pki/master.pem"] {
-        let escaped = master.run("salt", &["--out", "json", "--static", "min", "cp.get_file_str", path]);
+    for path in
+        ["salt://../pki/master.pem", "salt:///etc/passwd", "salt://sub/../../../pki/master.pem"]
+    {
+        let escaped =
+            master.run("salt", &["--out", "json", "--static", "min", "cp.get_file_str", path]);
         assert!(!escaped.stdout.contains("PRIVATE") && !escaped.stdout.contains("root:"), "{path}");
     }
 }
@@ -42,7 +45,8 @@ fn pillar(fleet: &Fleet) {
         "base:\n  '*':\n    - all\n  'G@kernel:Linux and m*':\n    - match: compound\n    - sub.linux\n  other:\n    - secret\n",
     )
     .unwrap();
-    fs::write(roots.join("all.sls"), "site: here\nnested: {a: 1, b: [x, y]}\nmode: 0644\n").unwrap();
+    fs::write(roots.join("all.sls"), "site: here\nnested: {a: 1, b: [x, y]}\nmode: 0644\n")
+        .unwrap();
     fs::create_dir_all(roots.join("sub")).unwrap();
     fs::write(roots.join("sub/linux.sls"), "nested: {c: yes}\n").unwrap();
     fs::write(roots.join("secret.sls"), "password: not-for-min\n").unwrap();
@@ -118,7 +122,8 @@ fn call(fleet: &Fleet) {
     assert_eq!(failed.code, 7, "{failed:?}");
     let jobs = master.run("salt-run", &["--out", "json", "jobs.list_jobs"]);
     let jobs = jobs.json();
-    let functions: Vec<_> = jobs.as_object().unwrap().values().map(|j| j["Function"].clone()).collect();
+    let functions: Vec<_> =
+        jobs.as_object().unwrap().values().map(|j| j["Function"].clone()).collect();
     assert!(functions.contains(&json!("cp.get_file_str")), "{functions:?}");
 }
 
@@ -154,7 +159,8 @@ fn state(fleet: &Fleet) {
         ),
     )
     .unwrap();
-    fs::write(srv.join("web/files/conf.jinja"), "I am {{ who }} of {{ pillar.get('x', 'y') }}\n").unwrap();
+    fs::write(srv.join("web/files/conf.jinja"), "I am {{ who }} of {{ pillar.get('x', 'y') }}\n")
+        .unwrap();
     fs::write(srv.join("top.sls"), "base:\n  '*':\n    - web\n").unwrap();
     let run = master.salt(&["min", "state.highstate"]);
     let states = run["min"].as_object().unwrap_or_else(|| panic!("{run}"));

@@ -9,7 +9,9 @@ use super::{Figure, Target};
 /// For people.
 pub fn text(figures: &[Figure]) -> String {
     let mut text = format!("machine: {}\n", machine());
-    text.push_str("| figure | Saltern (min .. max) | Salt 3006.24 (min .. max) | ratio | to reach | |\n");
+    text.push_str(
+        "| figure | Saltern (min .. max) | Salt 3006.24 (min .. max) | ratio | to reach | |\n",
+    );
     text.push_str("|---|---|---|---|---|---|\n");
     for figure in figures {
         let (ours, theirs) = (spread(&figure.saltern), spread(&figure.salt));
