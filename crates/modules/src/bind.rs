@@ -95,6 +95,12 @@ pub struct Bound {
 static NIL: Value = Value::Nil;
 
 impl Bound {
+    /// Arguments that are all extra ones: what a function with `*args, **kwargs` gets.
+    #[must_use]
+    pub fn of(varargs: Vec<Value>, kwargs: Map) -> Self {
+        Bound { varargs, kwargs, ..Bound::default() }
+    }
+
     /// The argument; [`Value::Nil`] for a name the signature does not have.
     #[must_use]
     pub fn get(&self, name: &str) -> &Value {
@@ -107,6 +113,12 @@ impl Bound {
             .iter_mut()
             .find(|(n, _)| *n == name)
             .map_or(Value::Nil, |(_, v)| std::mem::take(v))
+    }
+
+    /// Whether the function has a parameter of that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.iter().any(|(n, _)| *n == name)
     }
 
     /// Whether the caller gave the argument, rather than leaving it to its default.

@@ -5,11 +5,18 @@ mod args;
 mod bind;
 mod call;
 mod context;
+mod data;
 mod error;
 mod exec;
 mod host;
 mod jobs;
+mod local;
+mod process;
 mod registry;
+mod shlex;
+#[cfg(test)]
+mod testing;
+mod users;
 
 pub use args::{condition_input, parse_args, yamlify};
 pub use bind::{Bound, Signature};
@@ -17,5 +24,5 @@ pub use call::{Call, Failure, Outcome};
 pub use context::Context;
 pub use error::Error;
 pub use host::{EventStream, Host, HostError, Refresh};
-pub use jobs::{Job, JobTable, RunningJob, StartError};
+pub use jobs::{Job, JobTable, RunningJob, Signalled, StartError};
 pub use registry::{Function, Module, Registry};

@@ -10,7 +10,7 @@ use crate::call::{Call, Failure, Outcome};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exec::MODULES;
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::jobs::Job;
 
 /// One module: a name and its functions.
@@ -31,8 +31,10 @@ pub struct Function {
     pub signature: &'static str,
     /// The function itself.
     pub run: fn(&Context<'_>, Bound) -> Result<Value, Error>,
-    /// What `sys.doc` shows: a sentence, details, and an example.
+    /// What the function does: a sentence, then details.
     pub doc: &'static str,
+    /// Calls to learn from, one a line, without the words that come before the function.
+    pub example: &'static str,
     /// The outputter its result asks for.
     pub out: Option<&'static str>,
 }
@@ -45,8 +47,17 @@ impl Function {
         signature: &'static str,
         run: fn(&Context<'_>, Bound) -> Result<Value, Error>,
         doc: &'static str,
+        example: &'static str,
     ) -> Self {
-        Function { name, signature, run, doc, out: None }
+        Function { name, signature, run, doc, example, out: None }
+    }
+
+    /// The text `sys.doc` shows.
+    #[must_use]
+    pub fn doc_text(&self) -> String {
+        let examples: String =
+            self.example.lines().map(|line| format!("    salt '*' {line}\n")).collect();
+        format!("{}\n\nCLI Example:\n\n{examples}", self.doc)
     }
 
     /// The same, shown by that outputter.
@@ -91,6 +102,15 @@ impl Registry {
         module.functions.iter().find(|f| f.name == name)
     }
 
+    /// The master's part of a masterless call: answers the requests `cp` makes, from the options'
+    /// `file_roots`. For hosts without a master.
+    ///
+    /// # Errors
+    /// [`HostError::NoMaster`] for what only a master can answer.
+    pub fn answer_locally(&self, load: &Map, opts: &Map) -> Result<Value, HostError> {
+        crate::local::answer(load, opts)
+    }
+
     /// Runs a call to its end. Never fails: what goes wrong is told in the outcome.
     #[must_use]
     pub fn run(&self, call: &Call, host: &Arc<dyn Host>) -> Outcome {
@@ -130,7 +150,7 @@ impl Registry {
         let near: Map = self
             .functions()
             .filter(|(name, _)| name.starts_with(fun) && !fun.is_empty())
-            .map(|(name, f)| (name, Value::from(f.doc)))
+            .map(|(name, f)| (name, Value::from(f.doc_text())))
             .collect();
         let value = if near.is_empty() {
             Value::Str(text)
@@ -157,6 +177,9 @@ fn bind_published(function: &Function, call: &Call) -> Result<Bound, Error> {
         for (key, value) in &call.publication {
             keywords.insert(format!("__pub_{}", bind::to_text(key)), value.clone());
         }
+        if let (Some(jid), false) = (&call.jid, keywords.contains_key("__pub_jid")) {
+            keywords.insert("__pub_jid", jid.as_str());
+        }
     }
     bind::bind(function, signature, positional, keywords)
 }
@@ -180,7 +203,7 @@ fn failed(fun: &str, function: &Function, error: Error) -> Outcome {
         Error::Invocation(text) => format!("ERROR executing '{fun}': {text}"),
         Error::NotFound(text) => format!("Command required for '{fun}' not found: {text}"),
         Error::Arguments(text) => {
-            format!("Passed invalid arguments to {fun}: {text}\n{}", function.doc)
+            format!("Passed invalid arguments to {fun}: {text}\n{}", function.doc_text())
         }
         Error::Exception(text) => format!("The minion function caused an exception: {text}"),
     };

@@ -1,8 +1,39 @@
-//! The modules. To add one: a file (or folder) here with a `MODULE` table, and its line below.
+//! The modules. To add one: a file (or folder) here with a `MODULE` table, and its lines below.
 
 use crate::registry::Module;
 
+mod cmd;
+mod config;
+mod cp;
+mod event;
+mod file;
+mod grains;
+mod r#match;
+mod mine;
+mod pillar;
+mod saltutil;
+mod status;
+mod sys;
 mod test;
 
 /// Every module, in the order of their names.
-pub(crate) static MODULES: &[&Module] = &[&test::MODULE];
+pub(crate) static MODULES: &[&Module] = &[
+    &cmd::MODULE,
+    &config::MODULE,
+    &cp::MODULE,
+    &event::MODULE,
+    &file::MODULE,
+    &grains::MODULE,
+    &r#match::MODULE,
+    &mine::MODULE,
+    &pillar::MODULE,
+    &saltutil::MODULE,
+    &status::MODULE,
+    &sys::MODULE,
+    &test::MODULE,
+];
+
+/// Where a program is, as `cmd.which` finds it.
+pub(crate) fn cmd_which(name: &str) -> Option<String> {
+    cmd::find_program(name)
+}

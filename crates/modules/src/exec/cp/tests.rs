@@ -1,0 +1,167 @@
+//! Files on their way, with a master in memory and without one.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use saltern_crypto::HashType;
+use saltern_value::pyrepr::repr;
+use saltern_value::{Map, Value};
+
+use super::client::{Url, inside};
+use crate::testing::{TestHost, run_on};
+
+fn hash(text: &str) -> Value {
+    let hsum = HashType::Sha256.hex_digest(text.as_bytes());
+    Value::from_iter([("hsum", hsum.as_str()), ("hash_type", "sha256")])
+}
+
+fn chunk(data: &str) -> Value {
+    Value::from_iter([("data", Value::Bytes(data.into())), ("dest", Value::from("x"))])
+}
+
+#[test]
+fn addresses_are_read() {
+    let salt = |path: &str, env: &str| Url::Salt { path: path.into(), env: env.into() };
+    assert_eq!(Url::parse("salt://a/b", "base"), salt("a/b", "base"));
+    assert_eq!(Url::parse("salt://a?saltenv=dev", "base"), salt("a", "dev"));
+    assert_eq!(Url::parse("/etc/hosts", "base"), Url::Local("/etc/hosts".into()));
+    assert_eq!(Url::parse("http://x/y", "base"), Url::Other("http".into()));
+}
+
+#[test]
+fn no_name_leads_out_of_the_cache() {
+    for bad in ["", "..", "../x", "a/../../x", "/", "a\0b", "a/.."] {
+        assert!(inside(bad).is_err(), "{bad:?}");
+    }
+    assert_eq!(inside("/a/./b").unwrap(), Path::new("a/b"));
+    let host = Arc::new(TestHost::new());
+    host.answer(hash("x"));
+    let got = run_on(&host, "cp.cache_file", &["salt://../../../etc/evil"]);
+    assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+    host.answer(hash("x"));
+    let got = run_on(&host, "cp.cache_file", &["salt://a", "saltenv=../.."]);
+    assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+    host.answer(Value::List(vec!["d/../../evil".into()]));
+    let dest = host.dir.join("dest");
+    let got = run_on(&host, "cp.get_dir", &["salt://d", &dest]);
+    assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+}
+
+#[test]
+fn a_file_is_fetched_in_pieces_and_kept() {
+    let host = Arc::new(TestHost::new());
+    for answer in [hash("onetwo"), chunk("one"), chunk("two"), chunk("")] {
+        host.answer(answer);
+    }
+    let place = run_on(&host, "cp.cache_file", &["salt://d/f"]).value;
+    let place = place.as_str().unwrap();
+    assert_eq!(place, host.dir.join("cache/files/base/d/f"));
+    assert_eq!(std::fs::read_to_string(place).unwrap(), "onetwo");
+    assert_eq!(std::fs::metadata(place).unwrap().permissions().mode() & 0o777, 0o600);
+    let offsets: Vec<_> =
+        host.requests.lock().unwrap().iter().filter_map(|l| l.get("loc").cloned()).collect();
+    assert_eq!(repr(&Value::List(offsets)), "[0, 3, 6]");
+    host.answer(hash("onetwo"));
+    run_on(&host, "cp.cache_file", &["salt://d/f"]);
+    assert_eq!(host.requests.lock().unwrap().len(), 5, "what is there is not fetched again");
+    let cached = run_on(&host, "cp.is_cached", &["salt://d/f"]).value;
+    assert_eq!(cached.as_str(), Some(place));
+}
+
+#[test]
+fn a_wrong_hash_leaves_nothing_behind() {
+    let host = Arc::new(TestHost::new());
+    for answer in [hash("other"), chunk("one"), chunk("")] {
+        host.answer(answer);
+    }
+    let got = run_on(&host, "cp.cache_file", &["salt://f"]);
+    assert_eq!(got.retcode, 1);
+    let dir = host.dir.join("cache/files/base");
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0);
+    host.answer("");
+    assert_eq!(run_on(&host, "cp.cache_file", &["salt://nope"]).value, Value::Bool(false));
+    let other = run_on(&host, "cp.get_url", &["http://x/y"]).value;
+    assert!(other.as_str().unwrap().contains("http:// is not supported"));
+}
+
+#[test]
+fn a_file_goes_where_it_is_wanted() {
+    let host = Arc::new(TestHost::new());
+    let dest = host.dir.join("sub/dest");
+    host.answer(hash("one"));
+    host.answer(hash("one"));
+    let refused = run_on(&host, "cp.get_file", &["salt://f", &dest]).value;
+    assert_eq!(refused, Value::Bool(false), "the directory is missing");
+    for answer in [hash("one"), hash("one"), chunk("one"), chunk("")] {
+        host.answer(answer);
+    }
+    let got = run_on(&host, "cp.get_file", &["salt://f", &dest, "makedirs=True"]).value;
+    assert_eq!(got.as_str(), Some(dest.as_str()));
+    host.answer(Value::List(vec!["a.sls".into(), "b/init.sls".into(), "x".into()]));
+    assert_eq!(repr(&run_on(&host, "cp.list_states", &[]).value), "['a', 'b']");
+}
+
+#[test]
+fn files_are_pushed_in_pieces() {
+    let mut host = TestHost::new();
+    host.opts.insert("file_buffer_size", 4);
+    let file = host.dir.file("up", "sixsix");
+    let host = Arc::new(host);
+    host.answer(true);
+    host.answer(true);
+    assert_eq!(run_on(&host, "cp.push", &[&file]).value, Value::Bool(true));
+    let loads = host.requests.lock().unwrap().clone();
+    assert_eq!(loads.len(), 2);
+    let parts = loads[0].get("path").unwrap().as_list().unwrap();
+    assert_eq!(parts.last(), Some(&Value::from("up")));
+    assert_eq!(loads[1].get("loc"), Some(&Value::Int(4)));
+    assert_eq!(loads[1].get("size"), Some(&Value::Int(6)));
+    host.answer(false);
+    assert_eq!(run_on(&host, "cp.push", &[&file]).value, Value::Bool(false));
+    assert_eq!(run_on(&host, "cp.push", &["relative"]).value, Value::Bool(false));
+}
+
+#[test]
+fn salt_cp_writes_pieces() {
+    let host = Arc::new(TestHost::new());
+    let dest = host.dir.join("new/file");
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(b"packed ").unwrap();
+    let packed = base64::engine::general_purpose::STANDARD.encode(packer.finish().unwrap());
+    let plain = base64::engine::general_purpose::STANDARD.encode("plain");
+    let first = run_on(&host, "cp.recv_chunked", &[&dest, &packed, "mode=416"]);
+    assert_eq!(first.value, Value::Bool(true));
+    run_on(&host, "cp.recv_chunked", &[&dest, &plain, "append=True", "compressed=False"]);
+    assert_eq!(std::fs::read_to_string(&dest).unwrap(), "packed plain");
+    assert_eq!(std::fs::metadata(&dest).unwrap().permissions().mode() & 0o777, 0o640);
+    let bad = run_on(&host, "cp.recv_chunked", &[&dest, "'***'"]);
+    assert_eq!(bad.retcode, 1);
+    let dir = host.dir.join("empty/dir");
+    assert_eq!(run_on(&host, "cp.recv_chunked", &[&dir, "None"]).value, Value::Bool(true));
+    assert!(Path::new(&dir).is_dir());
+    let old = run_on(&host, "cp.recv", &["{/a/f: text}", &dir]).value;
+    assert_eq!(repr(&old), format!("{{'{dir}/f': True}}"));
+}
+
+#[test]
+fn without_a_master_the_files_are_our_own() {
+    let mut host = TestHost::new();
+    host.local = true;
+    host.dir.file("roots/d/f", "text");
+    let roots = Value::from_iter([("base", Value::List(vec![host.dir.join("roots").into()]))]);
+    host.opts.insert("file_roots", roots);
+    let host = Arc::new(host);
+    let got = run_on(&host, "cp.get_file_str", &["salt://d/f"]).value;
+    assert_eq!(got, Value::from("text"));
+    assert_eq!(repr(&run_on(&host, "cp.list_master", &[]).value), "['d/f']");
+    assert_eq!(run_on(&host, "cp.hash_file", &["salt://d/f"]).value, hash_first_type("text"));
+    assert_eq!(repr(&run_on(&host, "cp.envs", &[]).value), "['base']");
+}
+
+fn hash_first_type(text: &str) -> Value {
+    let hsum = HashType::Sha256.hex_digest(text.as_bytes());
+    Value::Map(Map::from([("hash_type", "sha256"), ("hsum", hsum.as_str())]))
+}
