@@ -86,7 +86,7 @@ impl Bus {
     /// Fires an event: `_stamp` is set to now. Never blocks.
     pub fn fire(&self, tag: impl Into<String>, data: Map) {
         let event = Event::new(tag, data, SystemTime::now());
-        self.owner.hub.spread(event, false);
+        self.owner.hub.spread(event, None);
     }
 
     /// Every event whose tag starts with `prefix`, from now on.
@@ -146,17 +146,23 @@ impl Hub {
     }
 
     /// Hands an event to everybody. It is packed once, and only if a process reads the socket.
-    pub(crate) fn spread(&self, event: Event, pushed: bool) {
+    /// `pushed` is its packed form if it came from another process.
+    fn spread(&self, event: Event, pushed: Option<&[u8]>) {
         let mut missed = 0;
         if !lock(&self.outlets).is_empty() {
-            let packed = event::pack_trimmed(&event, self.options.max_event_size);
-            let framed: Arc<[u8]> = frame(&packed, Framing::Bare).into();
+            let max = self.options.max_event_size;
+            let framed: Arc<[u8]> = match pushed {
+                Some(packed) if packed.len() <= max => frame(packed, Framing::Bare),
+                _ => frame(&event::pack_trimmed(&event, max), Framing::Bare),
+            }
+            .into();
             for outlet in lock(&self.outlets).values() {
                 missed += u64::from(!outlet.offer(&framed, &self.options));
             }
         }
         let wants = |inside: &&Arc<Inside>| {
-            (pushed || !inside.pushed_only) && event.tag.starts_with(inside.prefix.as_str())
+            (pushed.is_some() || !inside.pushed_only)
+                && event.tag.starts_with(inside.prefix.as_str())
         };
         let takers: Vec<Arc<Inside>> = lock(&self.inside).iter().filter(wants).cloned().collect();
         if !takers.is_empty() {
@@ -281,7 +287,7 @@ impl Drop for Subscription {
 /// Takes what a process pushed: an event of its own making, stamped by it.
 pub(crate) fn take_pushed(hub: &Hub, packed: &[u8]) {
     match event::unpack(packed) {
-        Ok(event) => hub.spread(event, true),
+        Ok(event) => hub.spread(event, Some(packed)),
         Err(error) => server::refuse(&format!("pushed bytes that are no event: {error}")),
     }
 }

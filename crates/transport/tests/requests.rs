@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{LONG, greeting, is_closed, local, raw, ready};
+use saltern_transport::ConnectOptions;
 use saltern_transport::zeromq::{
     CloseReason, Counters, RequestError, Requester, RequesterOptions, Router, RouterOptions,
 };
@@ -84,14 +85,7 @@ async fn a_pooled_connection_the_server_closed_is_not_used() {
     });
     assert_eq!(answer.unwrap(), b"old");
     first.close(LONG).await;
-    drop(first);
-    let second = loop {
-        // The port is free as soon as the task that accepted has ended.
-        match Router::bind(address, RouterOptions::default()) {
-            Ok(router) => break router,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
+    let second = Router::bind(address, RouterOptions::default()).unwrap();
     let (answer, ()) = tokio::join!(client.request(b"two".to_vec(), LONG), async {
         second.recv().await.unwrap().reply.send(b"new".to_vec());
     });
@@ -320,6 +314,42 @@ async fn connections_are_bounded() {
     drop(b);
     until(&router, |c| c.open == 1).await;
     raw(&address, "REQ").await;
+}
+
+#[tokio::test]
+async fn the_source_of_a_connection_can_be_chosen() {
+    let router = Router::bind(local(), RouterOptions::default()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port();
+    let connect = ConnectOptions {
+        source: Some([127, 0, 0, 2].into()),
+        source_port: port,
+        ..ConnectOptions::default()
+    };
+    let options = RequesterOptions { connect, ..RequesterOptions::default() };
+    let client = Requester::new(router.local_addr().to_string(), options);
+    let serving = async {
+        let request = router.recv().await.unwrap();
+        assert_eq!(request.peer.to_string(), format!("127.0.0.2:{port}"));
+        request.reply.send(vec![1]);
+    };
+    let (answer, ()) = tokio::join!(client.request(vec![], LONG), serving);
+    assert_eq!(answer.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn an_ipv6_wildcard_serves_both_families() {
+    // A machine may have no IPv6 at all.
+    let Ok(router) = Router::bind("[::]:0".parse().unwrap(), RouterOptions::default()) else {
+        return;
+    };
+    let port = router.local_addr().port();
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        let client = client(&address);
+        let (answer, ()) = tokio::join!(client.request(vec![], LONG), async {
+            router.recv().await.unwrap().reply.send(vec![6]);
+        });
+        assert_eq!(answer.unwrap(), [6], "{address}");
+    }
 }
 
 #[tokio::test]

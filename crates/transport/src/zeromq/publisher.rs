@@ -12,13 +12,12 @@ use saltern_zmtp::{
 };
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::Heartbeat;
 use super::counters::{CloseReason, Counters, Tally};
 use super::link::{Encoded, Flow, Link, LinkError};
-use super::server::{self, Ended, Place, Registry, Stage, Wake, lock};
+use super::server::{self, Acceptor, Ended, Place, Registry, Stage, Wake, lock};
 use crate::net::{ListenOptions, listen};
 
 /// Bytes of a topic a subscriber may ask for.
@@ -92,7 +91,7 @@ pub struct SubscriberInfo {
 pub struct Publisher {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: AbortHandle,
+    accepting: Acceptor,
 }
 
 impl Publisher {
@@ -125,7 +124,7 @@ impl Publisher {
         let registry = shared.registry.clone();
         let accepting =
             tokio::spawn(server::accept(listener, keepalive, registry, Conn::new, serve));
-        Ok(Publisher { shared, address, accepting: accepting.abort_handle() })
+        Ok(Publisher { shared, address, accepting: Acceptor::new(accepting) })
     }
 
     /// Where it listens (the real port when 0 was asked for).
@@ -196,14 +195,13 @@ impl Publisher {
     /// Stops accepting, waits up to `grace` for queued messages to leave, then closes every
     /// connection.
     pub async fn close(&self, grace: Duration) {
-        self.accepting.abort();
+        self.accepting.stop().await;
         self.shared.registry.close(grace).await;
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.accepting.abort();
         self.shared.registry.end();
     }
 }

@@ -10,13 +10,12 @@ use std::time::Duration;
 use saltern_zmtp::{Config, Event, Limits, SocketType};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::budget::{Budget, CompleteLease, Lease};
 use super::counters::{CloseReason, Counters, Tally};
 use super::link::{Flow, Link, LinkError};
-use super::server::{self, Ended, Place, Registry, Stage, Wake, lock};
+use super::server::{self, Acceptor, Ended, Place, Registry, Stage, Wake, lock};
 use crate::net::{ListenOptions, listen};
 
 /// Bytes that a request under way must bring in each span of `stall_timeout`.
@@ -114,7 +113,7 @@ impl Drop for Reply {
 pub struct Router {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: AbortHandle,
+    accepting: Acceptor,
 }
 
 impl Router {
@@ -150,7 +149,7 @@ impl Router {
         let registry = shared.registry.clone();
         let accepting =
             tokio::spawn(server::accept(listener, keepalive, registry, Conn::new, serve));
-        Ok(Router { shared, address, accepting: accepting.abort_handle() })
+        Ok(Router { shared, address, accepting: Acceptor::new(accepting) })
     }
 
     /// Where it listens (the real port when 0 was asked for).
@@ -191,7 +190,7 @@ impl Router {
     /// Stops accepting and reading, waits up to `grace` for the answers to requests already taken,
     /// then closes every connection.
     pub async fn close(&self, grace: Duration) {
-        self.accepting.abort();
+        self.accepting.stop().await;
         self.shared.registry.drain();
         self.shared.arrived.notify_one();
         self.shared.registry.close(grace).await;
@@ -201,7 +200,6 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        self.accepting.abort();
         self.shared.registry.end();
         // Requests nobody took refer to `shared`, which holds them.
         let requests = std::mem::take(&mut *lock(&self.shared.inbox));

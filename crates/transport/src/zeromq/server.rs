@@ -9,6 +9,7 @@ use std::time::Duration;
 use saltern_zmtp::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::counters::{CloseReason, Tally};
@@ -151,6 +152,34 @@ impl<C: Wake> Drop for Place<C> {
         }
         if self.registry.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.registry.all_gone.notify_one();
+        }
+    }
+}
+
+/// The task that accepts; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Acceptor(Mutex<Option<JoinHandle<()>>>);
+
+impl Acceptor {
+    pub(crate) fn new(task: JoinHandle<()>) -> Acceptor {
+        Acceptor(Mutex::new(Some(task)))
+    }
+
+    /// Ends it; then the port is free.
+    pub(crate) async fn stop(&self) {
+        let task = lock(&self.0).take();
+        if let Some(task) = task {
+            task.abort();
+            // It says that it was aborted.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.0).take() {
+            task.abort();
         }
     }
 }
