@@ -122,9 +122,14 @@ fn includes_are_merged_under_the_file_that_includes() {
     let mut plain = pillar.clone();
     plain.remove("_errors");
     assert_eq!(plain, yaml("{one: 1, both: one, three: 3, two: 2, deep: {er: {c: 3, y: 2}}}"));
+    let files = base(&[
+        ("top.sls", "base: {'*': [a]}"),
+        ("a.sls", "{include: [b], both: a}"),
+        ("b.sls", "both: b"),
+    ]);
     let settings = Settings { includes_override_sls: true, ..Settings::default() };
-    let pillar = compile_with(base(INCLUDES), settings, None, None);
-    assert_eq!(pillar.get_str("both"), Some("two"));
+    let pillar = compile_with(files, settings, None, None);
+    assert_eq!(pillar.get_str("both"), Some("b"));
 }
 
 #[test]

@@ -98,11 +98,16 @@ impl Top {
     }
 
     fn add_target(&mut self, saltenv: &str, name: String, items: &Value) {
-        let Some(items) = items.as_list() else {
-            self.malformed(format!(
-                "the target '{name}' of environment '{saltenv}' needs a list of SLS names"
-            ));
-            return;
+        let items: Vec<&Value> = match items {
+            Value::List(list) => list.iter().collect(),
+            // `'*': {a:, b:}` names SLS files as well, if nobody means it.
+            Value::Map(map) => map.keys().collect(),
+            _ => {
+                self.malformed(format!(
+                    "the target '{name}' of environment '{saltenv}' needs a list of SLS names"
+                ));
+                return;
+            }
         };
         let mut target = Target { name, matcher: "compound".to_owned(), order: 0, sls: Vec::new() };
         let mut may_be_missing = false;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use saltern_base::atomic_file;
@@ -20,10 +20,23 @@ const NAME: &str = ".dfn";
 pub fn request(cachedir: &Path, master_id: &str) -> Result<(), StoreError> {
     let path = cachedir.join(NAME);
     match atomic_file::create_new(&path, master_id.as_bytes(), 0o400) {
-        Ok(()) => Ok(()),
+        Ok(()) => give_to_owner_of(cachedir, &path),
         // Asked for already.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(StoreError::io("write", &path, e)),
+    }
+}
+
+/// A tool run by root serves a master that runs as another user: that one must be able to read.
+fn give_to_owner_of(cachedir: &Path, path: &Path) -> Result<(), StoreError> {
+    let fail = |e| StoreError::io("give away", path, e);
+    let owner = fs::metadata(cachedir).map_err(fail)?.uid();
+    if fs::metadata(path).map_err(fail)?.uid() == owner {
+        return Ok(());
+    }
+    match chown(path, Some(owner), None) {
+        Err(e) if e.kind() != io::ErrorKind::PermissionDenied => Err(fail(e)),
+        _ => Ok(()),
     }
 }
 
