@@ -5,8 +5,10 @@
 //! `salt.` for our crates' prefix so that `log_granular_levels` of existing files fit.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Arc, Once, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -138,6 +140,27 @@ impl Level {
             (_, log::Level::Debug) => Level::Debug,
             (_, log::Level::Trace) => Level::Trace,
         }
+    }
+}
+
+/// A text that names no level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownLevel;
+
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Level::NAMES.map(|(name, _)| name).join(", ");
+        write!(f, "a log level is one of {names}")
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownLevel> {
+        Level::parse(name).ok_or(UnknownLevel)
     }
 }
 
@@ -350,6 +373,7 @@ mod tests {
     fn names_and_order() {
         assert_eq!(Level::parse("WARNING"), Some(Level::Warning));
         assert_eq!(Level::parse("loud"), None);
+        assert!("loud".parse::<Level>().unwrap_err().to_string().contains("critical, quiet"));
         assert!(Level::NAMES.windows(2).all(|w| w[0].1 < w[1].1));
     }
 

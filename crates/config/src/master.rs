@@ -71,7 +71,7 @@ with_shared_options! { define_options {
     /// Directory with a file per grain that lists values whose minions are accepted.
     autosign_grains_dir: Option<PathBuf> = Quiet(&Nil) => Honoured;
     /// Minutes a key in the autosign directory of pki_dir is good for.
-    autosign_timeout: i64 = Int(120) => Honoured;
+    autosign_timeout: i64 = Quiet(&Int(120)) => Honoured;
     /// Fire `salt/auth` events.
     auth_events: bool = Bool(true) => Honoured;
     /// Let a minion delete its own key.
@@ -135,7 +135,7 @@ with_shared_options! { define_options {
     /// Groups of minions: name to compound target.
     nodegroups: Map = EmptyMap => Honoured;
     /// Which minions may run which functions on which others: id to functions.
-    peer: Map = EmptyMap => Later;
+    peer: Map = EmptyMap => Honoured;
     /// Which minions may run which runners: id to functions.
     peer_run: Map = Quiet(&EmptyMap) => Later;
     /// Who may log in by which means and what they may run.
@@ -169,7 +169,7 @@ with_shared_options! { define_options {
     /// Size of the batch that batch_safe_limit starts.
     batch_safe_size: i64 = Quiet(&Int(8)) => Honoured;
     /// Refuse a job id that is in use.
-    unique_jid: bool = Bool(false) => Moot;
+    unique_jid: bool = Bool(false) => Honoured;
     /// This master publishes for others below it.
     order_masters: bool = Bool(false) => Later;
     /// The master or masters above this one.

@@ -151,9 +151,9 @@ with_shared_options! { define_options {
     /// Fire `minion_start` besides `salt/minion/<id>/start`.
     enable_legacy_startup_events: bool = Bool(true) => Honoured;
     /// Send mine data at all.
-    mine_enabled: bool = Bool(true) => Later;
+    mine_enabled: bool = Bool(true) => Honoured;
     /// Minutes between two updates of the mine.
-    mine_interval: i64 = Int(60) => Later;
+    mine_interval: i64 = Int(60) => Honoured;
     /// Send mine updates as job returns.
     mine_return_job: bool = Bool(false) => Later;
     /// Functions whose results the mine gets.

@@ -63,7 +63,7 @@ fn sentence(name: &str, value: &Value, role: Role) -> Option<String> {
     }
     let former = specs(role).iter().any(|s| s.aliases.contains(&name));
     // Dotted names and double underscores are settings of modules and of the program itself.
-    if former || name.contains('.') || name.starts_with("__") || name == "keep_jobs" {
+    if former || name.contains('.') || name.starts_with("__") {
         return None;
     }
     let all = specs(role).iter().map(|s| s.name).chain(known::all(role).map(|k| k.name));

@@ -98,13 +98,13 @@ macro_rules! with_shared_options {
         /// How an SLS file without its own `#!` line is read.
         renderer: String = Str("jinja|yaml") => Later;
         /// Take files that minions send with `cp.push`.
-        file_recv: bool = Bool(false) => Later;
+        file_recv: bool = Bool(false) => Honoured;
         /// Largest file taken by `cp.push`, in megabytes.
-        file_recv_max_size: i64 = Int(100) => Later;
+        file_recv_max_size: i64 = Int(100) => Honoured;
         /// Local users and the functions they may publish: user or regular expression to functions.
-        publisher_acl ["client_acl"]: Map = EmptyMap => Later;
+        publisher_acl ["client_acl"]: Map = EmptyMap => Honoured;
         /// Users and functions that publisher_acl never allows.
-        publisher_acl_blacklist ["client_acl_blacklist"]: Map = EmptyMap => Later;
+        publisher_acl_blacklist ["client_acl_blacklist"]: Map = EmptyMap => Honoured;
         /// Jobs run by the clock: name to job.
         schedule: Map = EmptyMap => Later;
         /// Own long-running parts beside the program.

@@ -1,5 +1,7 @@
 //! Whole configurations, from files to typed options, as a user writes them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

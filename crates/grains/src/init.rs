@@ -1,5 +1,8 @@
 //! What runs as the first process, and what it can do.
 
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
 use saltern_value::{Map, Value};
 
 use crate::sysroot::Sysroot;
@@ -62,28 +65,39 @@ fn systemd(sysroot: &Sysroot) -> Map {
     if let Some((path, name)) = library {
         let tail = name.trim_start_matches("libsystemd-shared-");
         version = tail.chars().take_while(char::is_ascii_digit).collect();
-        sysroot.scan(&path, 1024, |piece| {
-            features = feature_text(piece);
-            features.is_some()
-        });
+        features = File::open(sysroot.path(&path)).ok().and_then(|file| feature_text(file).ok());
     }
     let version = if version.is_empty() { "UNDEFINED".to_owned() } else { version };
     Map::from([("version", version), ("features", features.unwrap_or_default())])
 }
 
-/// `+PAM -AUDIT ... default-hierarchy=unified` out of a program's bytes, ended by a NUL.
-fn feature_text(bytes: &[u8]) -> Option<String> {
-    const START: &[u8] = b"PAM ";
-    let signed = |b: u8| b == b'+' || b == b'-';
-    for at in bytes.windows(START.len()).enumerate().filter(|(_, w)| *w == START).map(|(i, _)| i) {
-        let start = at.checked_sub(1).filter(|i| bytes.get(*i).copied().is_some_and(signed));
-        let next = bytes.get(at + START.len()).copied().is_some_and(signed);
-        let (Some(start), true) = (start, next) else { continue };
-        let rest = bytes.get(start..)?;
-        let end = rest.iter().position(|b| *b == 0)?;
-        return rest.get(..end).map(|text| String::from_utf8_lossy(text).into_owned());
+/// `+PAM -AUDIT ... default-hierarchy=unified` out of a program, ended by a NUL. The file has
+/// megabytes, so the search jumps from one `P` to the next.
+fn feature_text(file: impl Read + Seek) -> io::Result<String> {
+    const AFTER_P: [&[u8]; 2] = [b"AM +", b"AM -"];
+    let mut reader = BufReader::with_capacity(64 * 1024, file);
+    loop {
+        if reader.skip_until(b'P')? == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut next = [0; 4];
+        let ahead = reader.fill_buf()?;
+        match ahead.get(..4) {
+            Some(peeked) => next.copy_from_slice(peeked),
+            None => {
+                reader.read_exact(&mut next)?;
+                reader.seek_relative(-4)?;
+            }
+        }
+        if AFTER_P.contains(&&next[..]) {
+            // The sign stands before the P.
+            reader.seek_relative(-2)?;
+            let mut text = Vec::new();
+            reader.take(4096).read_until(0, &mut text)?;
+            text.pop();
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
     }
-    None
 }
 
 fn selinux(sysroot: &Sysroot) -> Map {
@@ -105,12 +119,17 @@ fn selinux(sysroot: &Sysroot) -> Map {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
 
     #[test]
     fn features_are_found_among_other_bytes() {
         let bytes = b"\0no PAM here\0+PAM +AUDIT -APPARMOR default-hierarchy=unified\0more";
         let text = "+PAM +AUDIT -APPARMOR default-hierarchy=unified";
-        assert_eq!(feature_text(bytes).as_deref(), Some(text));
-        assert_eq!(feature_text(b"+PAM +AUDIT"), None, "the end is in the next piece");
+        assert_eq!(feature_text(Cursor::new(bytes)).unwrap(), text);
+        assert!(feature_text(Cursor::new(b"Perhaps PAM")).is_err());
+        // At the seam of two reads.
+        let mut long = vec![b'x'; 64 * 1024 - 2];
+        long.extend_from_slice(b"+PAM -A b=c\0");
+        assert_eq!(feature_text(Cursor::new(long)).unwrap(), "+PAM -A b=c");
     }
 }

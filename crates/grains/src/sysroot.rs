@@ -73,39 +73,23 @@ impl Sysroot {
         dirs.map(|dir| format!("{}/{program}", dir.trim_end_matches('/'))).find(executable)
     }
 
-    /// Where one of `needles` first occurs in a file, read in pieces; the index of the needle.
+    /// Which of `needles` (lower case) occurs first in a file, in either case; the file is read in
+    /// pieces.
     pub(crate) fn find_in(&self, path: &str, needles: &[&str]) -> Option<usize> {
-        let mut found = None;
-        self.scan(path, 16, |piece| {
-            let place = |needle: &str| {
-                piece.windows(needle.len()).position(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
-            };
-            found = needles
-                .iter()
-                .enumerate()
-                .filter_map(|(i, needle)| place(needle).map(|at| (at, i)))
-                .min()
-                .map(|(_, i)| i);
-            found.is_some()
-        });
-        found
-    }
-
-    /// Shows a file to `look` piece by piece, each with the last `overlap` bytes of the one
-    /// before, until it says that it is done.
-    pub(crate) fn scan(&self, path: &str, overlap: usize, mut look: impl FnMut(&[u8]) -> bool) {
-        let Ok(mut file) = File::open(self.path(path)) else { return };
+        let overlap = needles.iter().map(|n| n.len()).max()?.checked_sub(1)?;
+        let mut file = File::open(self.path(path)).ok()?;
         let mut buffer = vec![0u8; 64 * 1024];
         let mut kept = 0;
         loop {
-            let Some(space) = buffer.get_mut(kept..) else { return };
-            let read = match file.read(space) {
-                Ok(0) | Err(_) => return,
-                Ok(read) => read,
-            };
+            let read = file.read(buffer.get_mut(kept..)?).ok().filter(|read| *read > 0)?;
             let end = kept + read;
-            if look(buffer.get(..end).unwrap_or_default()) {
-                return;
+            let piece = buffer.get(..end)?;
+            let place = |needle: &str| {
+                piece.windows(needle.len()).position(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
+            };
+            let hits = needles.iter().enumerate().filter_map(|(i, n)| place(n).map(|at| (at, i)));
+            if let Some((_, needle)) = hits.min() {
+                return Some(needle);
             }
             let start = end.saturating_sub(overlap);
             buffer.copy_within(start..end, 0);

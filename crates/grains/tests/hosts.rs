@@ -1,6 +1,8 @@
 //! Grains of made-up hosts: the release files of many distributions with the answers of
 //! Salt 3006.24, and machines of several kinds.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,7 +82,8 @@ fn machines_and_containers() {
             ("sys/devices/virtual/dmi/id/product_name", product),
         ]
     };
-    let cases: Vec<(Vec<(&str, &str)>, &str, Option<&str>)> = vec![
+    type Files = Vec<(&'static str, &'static str)>;
+    let cases: Vec<(Files, &str, Option<&str>)> = vec![
         (vec![], "physical", None),
         (dmi("Dell Inc.", "PowerEdge R640"), "physical", None),
         (dmi("QEMU", "Standard PC (Q35 + ICH9, 2009)"), "kvm", None),
