@@ -1,6 +1,8 @@
 //! SIGKILL at any moment: every return that was acknowledged is there afterwards, no key is half
 //! written. The test starts itself as the process to be killed.
 
+#![allow(clippy::unwrap_used)] // the helpers of a test are tests, too
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Modes of everything the store makes must not depend on the umask (CVE-2020-17490). Alone in its
 //! process, because the umask belongs to the process.
 
+#![allow(clippy::unwrap_used)] // the helpers of a test are tests, too
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
