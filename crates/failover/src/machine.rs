@@ -372,8 +372,9 @@ impl Machine {
                 let probe = Probe(self.new_id());
                 let State::Connected(link) = &mut self.state else { return };
                 let Some(prober) = &mut link.prober else { return };
+                let deadline = prober.patience();
                 prober.sent(probe, now);
-                let (master, deadline) = (link.master, prober.deadline());
+                let master = link.master;
                 out.push(Action::Probe { probe, master, authenticated, deadline });
             }
         }

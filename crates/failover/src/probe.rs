@@ -35,6 +35,8 @@ pub(crate) struct Prober {
     unproven: u32,
     authenticated: bool,
     flight: Option<Flight>,
+    /// The question before, if it got no answer in time: a late one is a sign of life too.
+    earlier: Option<Probe>,
 }
 
 impl Prober {
@@ -42,11 +44,25 @@ impl Prober {
     pub(crate) fn new(interval: Duration, now: Instant, random: f64) -> Self {
         let first = interval.mul_f64(0.25 + 0.75 * random.clamp(0.0, 1.0));
         let due = now + first;
-        Prober { interval, due, misses: 0, unproven: 0, authenticated: false, flight: None }
+        Prober {
+            interval,
+            due,
+            misses: 0,
+            unproven: 0,
+            authenticated: false,
+            flight: None,
+            earlier: None,
+        }
     }
 
-    pub(crate) fn deadline(&self) -> Duration {
+    /// After this time without an answer the question is asked once more.
+    fn deadline(&self) -> Duration {
         Policy::probe_deadline(self.interval)
+    }
+
+    /// How long answers are of interest: until the master would count as lost.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline() * (2 - self.misses.min(1))
     }
 
     pub(crate) fn wake_at(&self) -> Instant {
@@ -78,7 +94,8 @@ impl Prober {
         if now < self.wake_at() {
             return Want::Nothing;
         }
-        if self.flight.take().is_some() {
+        self.earlier = self.flight.take().map(|flight| flight.probe);
+        if self.earlier.is_some() {
             self.misses += 1;
             if self.misses >= 2 {
                 return Want::Lost(LossReason::Silent);
@@ -88,15 +105,25 @@ impl Prober {
         Want::Ask { authenticated: self.authenticated }
     }
 
+    fn alive(&mut self, now: Instant) {
+        self.misses = 0;
+        self.unproven = if self.authenticated { 0 } else { self.unproven + 1 };
+        self.due = now + self.interval;
+    }
+
     pub(crate) fn on_result(&mut self, probe: Probe, result: ProbeResult, now: Instant) -> Want {
+        if result == ProbeResult::Alive && self.earlier.take_if(|p| *p == probe).is_some() {
+            // The second question is answered already.
+            self.flight = None;
+            self.alive(now);
+            return Want::Nothing;
+        }
         let Some(flight) = self.flight.take_if(|flight| flight.probe == probe) else {
             return Want::Nothing;
         };
         match result {
             ProbeResult::Alive => {
-                self.misses = 0;
-                self.unproven = if self.authenticated { 0 } else { self.unproven + 1 };
-                self.due = now + self.interval;
+                self.alive(now);
                 Want::Nothing
             }
             ProbeResult::Refused => Want::Lost(LossReason::Refused),
@@ -133,6 +160,25 @@ mod tests {
         now = prober.wake_at();
         assert_eq!(prober.on_wake(now), Want::Lost(LossReason::Silent));
         assert!(now - start < INTERVAL * 2);
+    }
+
+    #[test]
+    fn a_late_answer_to_the_first_question_counts() {
+        let mut now = Instant::now();
+        let mut prober = Prober::new(INTERVAL, now, 1.0);
+        now = prober.wake_at();
+        prober.on_wake(now);
+        assert_eq!(prober.patience(), Duration::from_secs(4));
+        prober.sent(Probe(1), now);
+        now = prober.wake_at();
+        prober.on_wake(now);
+        assert_eq!(prober.patience(), Duration::from_secs(2));
+        prober.sent(Probe(2), now);
+        now += Duration::from_millis(1900);
+        assert_eq!(prober.on_result(Probe(1), ProbeResult::Alive, now), Want::Nothing);
+        assert_eq!(prober.wake_at(), now + INTERVAL);
+        assert_eq!(prober.on_result(Probe(2), ProbeResult::Failed, now), Want::Nothing, "moot");
+        assert_eq!(prober.wake_at(), now + INTERVAL);
     }
 
     #[test]
