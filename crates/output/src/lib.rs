@@ -1,6 +1,19 @@
-//! Salt's outputters: a value in, the text the tools print out (wire format knows none of this).
+//! Salt's outputters: a value in, the text the tools print out.
+//!
+//! Every outputter prints byte for byte what Salt prints; nothing here knows of terminals, files or
+//! options of a command line.
+
+mod color;
+mod highstate;
+mod keys;
+mod nested;
+mod plain;
+mod pprint;
+mod text;
 
 use saltern_value::Value;
+
+pub use color::strip_colors;
 
 /// `--out-indent` / `output_indent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +37,8 @@ pub struct Options {
     pub indent: Option<Indent>,
     /// Exit code of the job: not 0 prints `nested` in red.
     pub retcode: i64,
-    /// `state_output`: full, terse, mixed, changes, filter, each also with `_id`.
+    /// `state_output`: `full`, `terse`, `mixed` or `changes`, each also with `_id`; `filter` prints
+    /// as `full`.
     pub state_output: String,
     /// `state_verbose`: also print what is fine and unchanged.
     pub state_verbose: bool,
@@ -61,29 +75,54 @@ pub struct UnknownOutputter(pub String);
 
 impl std::fmt::Display for UnknownOutputter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "there is no outputter {:?}; see --out in --help", self.0)
+        write!(f, "there is no outputter {:?}; there are: {}", self.0, NAMES.join(", "))
     }
 }
 
 impl std::error::Error for UnknownOutputter {}
 
-/// Renders a value with the outputter `name` (empty: `nested`; `text`: `txt`). White space at the end is taken off as
-/// Salt does; the caller prints the text and a newline, and nothing at all for an empty text.
-pub fn render(_name: &str, _data: &Value, _options: &Options) -> Result<String, UnknownOutputter> {
-    todo!()
-}
-
-/// Whether there is an outputter of that name.
-#[must_use]
-pub fn is_known(_name: &str) -> bool {
-    todo!()
-}
-
 /// Names of all outputters, for `--help`.
-pub const NAMES: &[&str] = &[];
+pub const NAMES: &[&str] = &[
+    "highstate",
+    "json",
+    "key",
+    "nested",
+    "newline_values_only",
+    "no_return",
+    "pprint",
+    "quiet",
+    "raw",
+    "txt",
+    "yaml",
+];
 
-/// Takes ANSI colour sequences out of a text.
+/// Whether there is an outputter of that name (empty is `nested`, `text` is `txt`).
 #[must_use]
-pub fn strip_colors(_text: &str) -> String {
-    todo!()
+pub fn is_known(name: &str) -> bool {
+    name.is_empty() || name == "text" || NAMES.contains(&name)
+}
+
+/// Renders a value with the outputter `name` (empty: `nested`; `text`: `txt`).
+///
+/// White space at the end is taken off, as Salt does; the caller prints the text and a newline, and
+/// nothing at all for an empty text. Data of a shape the outputter cannot print is printed by
+/// `nested`, also as in Salt.
+pub fn render(name: &str, data: &Value, options: &Options) -> Result<String, UnknownOutputter> {
+    let printed = match name {
+        "" | "nested" => None,
+        "highstate" => highstate::render(data, options),
+        "json" => Some(plain::json(data, options)),
+        "key" => keys::render(data, options),
+        "newline_values_only" => plain::values_only(data),
+        "no_return" => Some(keys::no_return(data, options)),
+        "pprint" => pprint::render(data, options),
+        "quiet" => Some(String::new()),
+        "raw" => Some(saltern_value::pyrepr::str(data)),
+        "text" | "txt" => Some(plain::txt(data)),
+        "yaml" => plain::yaml(data, options),
+        other => return Err(UnknownOutputter(other.to_owned())),
+    };
+    let mut printed = printed.unwrap_or_else(|| nested::render(data, options, 0));
+    printed.truncate(text::rstrip(&printed).len());
+    Ok(printed)
 }
