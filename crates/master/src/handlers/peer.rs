@@ -111,7 +111,8 @@ fn arguments(sent: &[Value], no_parse: &[Value]) -> Vec<Value> {
     for argument in sent {
         match argument {
             Value::Str(text) => {
-                let (args, kwargs) = (vec![Value::from(text)], Map::new());
+                let (args, kwargs) =
+                    saltern_modules::parse_args(std::slice::from_ref(text), &no_parse);
                 arguments.extend(args);
                 named.extend(kwargs);
             }
