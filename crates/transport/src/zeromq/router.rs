@@ -31,7 +31,8 @@ const ROOM_POLL: Duration = Duration::from_millis(50);
 pub struct RouterOptions {
     /// The listening socket.
     pub listen: ListenOptions,
-    /// Connections at a time.
+    /// Connections at a time. Never more than half of what the limit on open files leaves when
+    /// the socket is bound (raise that first: `max_open_files`).
     pub max_connections: usize,
     /// Connections at a time from one address; 0 sets no bound.
     pub max_per_address: usize,

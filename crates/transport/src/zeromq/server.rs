@@ -16,6 +16,9 @@ use super::counters::{CloseReason, Tally};
 use super::link::LinkError;
 use crate::net::Keepalive;
 
+/// Descriptors kept back for files, the store, programs.
+const FILES_OF_OUR_OWN: usize = 128;
+
 /// Locks; a panic elsewhere does not take the server down with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -30,6 +33,14 @@ pub(crate) enum Stage {
     Draining,
     /// End now.
     Ended,
+}
+
+/// Connections the limit on open files leaves to one server. A master has two, and needs some
+/// files for itself: without this, whoever opens connections could keep it from its own store.
+fn descriptors_for_peers() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (limit.saturating_sub(FILES_OF_OUR_OWN) / 2).max(1)
 }
 
 /// A connection that can be told to look at its server's stage.
@@ -55,7 +66,7 @@ impl<C: Wake> Registry<C> {
     pub(crate) fn new(tally: Tally, max: usize, max_per_address: usize) -> Registry<C> {
         Registry {
             tally,
-            max,
+            max: max.min(descriptors_for_peers()),
             max_per_address,
             stage: AtomicU8::new(Stage::Running as u8),
             connections: Mutex::default(),
@@ -124,6 +135,11 @@ impl<C: Wake> Registry<C> {
             }
         }
         self.set_stage(Stage::Ended);
+    }
+
+    /// Says that there is no room for a connection.
+    fn full(&self) -> String {
+        format!("there are {} connections, of {} at most", self.open(), self.max)
     }
 
     /// Ends every connection now.
@@ -208,7 +224,7 @@ pub(crate) async fn accept<C: Wake>(
                 keepalive.apply(&stream);
                 serve(stream, place);
             }
-            None => registry.tally.close(CloseReason::NoRoom, peer, "too many connections"),
+            None => registry.tally.close(CloseReason::NoRoom, peer, &registry.full()),
         }
     }
 }
