@@ -1,5 +1,6 @@
 //! A real master on loopback ports of its own, and minions and tools that talk to it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
