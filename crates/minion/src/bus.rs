@@ -56,8 +56,9 @@ fn send_mine(core: &Core, data: &Map) {
 }
 
 fn to_all(core: &Core, send: impl Fn(usize)) {
-    let connected: Vec<usize> =
-        (0..core.slots.len()).filter(|i| core.slots.get(*i).is_some_and(|s| s.link().is_some())).collect();
+    let connected: Vec<usize> = (0..core.slots.len())
+        .filter(|i| core.slots.get(*i).is_some_and(|s| s.link().is_some()))
+        .collect();
     if connected.is_empty() {
         send(0);
     }

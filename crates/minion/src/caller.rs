@@ -11,9 +11,7 @@ use saltern_base::time::stamp;
 use saltern_config::{Loaded, MinionOptions};
 use saltern_event::{Framing, blocking};
 use saltern_failover::{Soft, Verdict};
-use saltern_modules::{
-    Call, EventStream, Host, HostError, JobTable, Outcome, Refresh, Registry,
-};
+use saltern_modules::{Call, EventStream, Host, HostError, JobTable, Outcome, Refresh, Registry};
 use saltern_value::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -97,9 +95,9 @@ impl Caller {
     /// [`CallError`] when the function did not come to run.
     pub async fn call(self, call: Call) -> Result<Outcome, CallError> {
         let settings = Settings::new(&self.opts, &self.opts.master.items)?;
-        let grains = Arc::new(facts::grains(&self.opts));
-        let access =
-            Access::open(self.opts.clone(), settings, &grains, self.sources_say_unsigned)?;
+        let (grains, _) = facts::grains_soon(&self.opts, &self.raw).await;
+        let grains = Arc::new(grains);
+        let access = Access::open(self.opts.clone(), settings, &grains, self.sources_say_unsigned)?;
         let link = connect(&access).await?;
         let seen = Facts { opts: self.raw.clone(), grains, ..Facts::default() };
         let load = pillar_load(&seen, None, None, None);
@@ -141,8 +139,7 @@ async fn connect(access: &Arc<Access>) -> Result<Arc<Link>, CallError> {
                     let store = credentials.store_master_key.is_some();
                     access.keys.remember(master, &credentials.master_key, store);
                     let (events, _) = mpsc::unbounded_channel();
-                    let link =
-                        Link::new(access.clone(), master, requester, &credentials, events);
+                    let link = Link::new(access.clone(), master, requester, &credentials, events);
                     return Ok(Arc::new(link));
                 }
                 Err(error) => {
@@ -217,12 +214,7 @@ struct CallHost {
 }
 
 impl CallHost {
-    fn new(
-        opts: MinionOptions,
-        raw: Arc<Map>,
-        emit: Option<Emit>,
-        remote: Option<Remote>,
-    ) -> Self {
+    fn new(opts: MinionOptions, raw: Arc<Map>, emit: Option<Emit>, remote: Option<Remote>) -> Self {
         CallHost {
             jobs: JobTable::new(&opts.cachedir, false),
             opts,
@@ -253,7 +245,7 @@ impl Host for CallHost {
     }
 
     fn grains(&self) -> Arc<Map> {
-        self.grains.get_or_init(|| Arc::new(facts::grains(&self.opts))).clone()
+        self.grains.get_or_init(|| Arc::new(facts::grains(&self.opts, &self.raw))).clone()
     }
 
     fn pillar(&self) -> Arc<Map> {
@@ -269,7 +261,8 @@ impl Host for CallHost {
     ) -> Result<Map, HostError> {
         let Some(remote) = &self.remote else {
             let grains = self.grains();
-            return Ok(facts::local_pillar(&self.opts, &grains, saltenv, pillarenv, overrides));
+            let (opts, raw) = (&self.opts, &self.raw);
+            return Ok(facts::local_pillar(opts, raw, &grains, saltenv, pillarenv, overrides));
         };
         let load = pillar_load(&self.facts(), saltenv, pillarenv, overrides);
         let (link, timeout) = (remote.link.clone(), remote.timeout);

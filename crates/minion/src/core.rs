@@ -10,6 +10,7 @@ use saltern_value::{Map, Value};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::Access;
+use crate::facts;
 use crate::jobs::SeenJids;
 use crate::link::{Link, LinkError};
 use crate::returns::{Item, Queue};
@@ -74,11 +75,7 @@ impl Core {
     /// Puts the parts together; every slot has no connection yet.
     pub(crate) fn new(parts: CoreParts) -> Arc<Self> {
         let settings = &parts.access.settings;
-        let facts = Facts {
-            opts: parts.raw.clone(),
-            grains: parts.grains,
-            ..Facts::default()
-        };
+        let facts = Facts { opts: parts.raw.clone(), grains: parts.grains, ..Facts::default() };
         Arc::new(Core {
             registry: Registry::standard(),
             jobs: JobTable::new(&parts.access.opts.cachedir, true),
@@ -202,12 +199,26 @@ impl Core {
 
     /// Computes the grains again.
     pub(crate) async fn refresh_grains(&self) {
-        let access = self.access.clone();
-        let collected = tokio::task::spawn_blocking(move || crate::facts::grains(&access.opts)).await;
-        let Ok(fresh) = collected else { return };
+        let (access, raw) = (self.access.clone(), self.raw.clone());
+        let work = move || facts::grains(&access.opts, &raw);
+        let Ok(fresh) = tokio::task::spawn_blocking(work).await else { return };
+        self.change_grains(|_| fresh.clone());
+    }
+
+    /// Adds grains that took longer.
+    pub(crate) fn add_names(&self, names: &Map) {
+        self.change_grains(|old| {
+            let mut grains = old.clone();
+            facts::add_names(&mut grains, names.clone());
+            grains
+        });
+    }
+
+    /// Changes the grains of each slot, which keeps its own master.
+    fn change_grains(&self, change: impl Fn(&Map) -> Map) {
         for slot in &self.slots {
             slot.update(|facts| {
-                let mut fresh = fresh.clone();
+                let mut fresh = change(&facts.grains);
                 if let Some(master) = facts.grains.get("master") {
                     fresh.insert("master", master.clone());
                 }
@@ -247,10 +258,7 @@ pub(crate) fn pillar_load(
 
 impl Slot {
     fn new(facts: Facts) -> Self {
-        Slot {
-            link: watch::Sender::new(None),
-            facts: RwLock::new(facts),
-        }
+        Slot { link: watch::Sender::new(None), facts: RwLock::new(facts) }
     }
 
     /// The connection in use.

@@ -43,7 +43,8 @@ pub(crate) fn open_or_create(opts: &MinionOptions) -> Result<PrivateKey, StartEr
             let key = PrivateKey::from_pem(&pem, passphrase).map_err(|e| {
                 fail("is no usable key (move it away to make a new one, or set key_pass)", &e)
             })?;
-            write_public(dir, &key).map_err(|e| fail("has no writable minion.pub beside it", &e))?;
+            write_public(dir, &key)
+                .map_err(|e| fail("has no writable minion.pub beside it", &e))?;
             return Ok(key);
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}

@@ -60,7 +60,8 @@ impl Minion {
         for dir in [&opts.cachedir, &opts.sock_dir] {
             make_dir(dir)?;
         }
-        let grains = Arc::new(facts::grains(&opts));
+        let (grains, names) = facts::grains_soon(&opts, &raw).await;
+        let grains = Arc::new(grains);
         let access = Access::open(opts, settings, &grains, unsigned)?;
         let paths = bus_paths(&access.opts, &access.settings);
         let bus = Bus::bind(&paths, bus_options(&access.opts)).map_err(|e| {
@@ -84,6 +85,14 @@ impl Minion {
         tasks.spawn(bus::run(core.clone(), core.bus.subscribe("")));
         tasks.spawn(returns::run(core.clone()));
         tasks.spawn(periodic::run(core.clone()));
+        if let Some(names) = names {
+            let core = core.clone();
+            tasks.spawn(async move {
+                if let Ok(names) = names.await {
+                    core.add_names(&names);
+                }
+            });
+        }
         let mut shells = JoinSet::new();
         let mut commands = Vec::new();
         for (slot, (policy, positions)) in policies.into_iter().enumerate() {

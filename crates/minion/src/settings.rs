@@ -94,10 +94,8 @@ impl Settings {
         let id = MinionId::parse(&opts.id).map_err(|e| bad_id(&opts.id, &e))?;
         let mode = mode(opts)?;
         if opts.transport != "zeromq" && opts.transport != "detect" {
-            let text = format!(
-                "option transport: '{}' is not available here; set zeromq",
-                opts.transport
-            );
+            let text =
+                format!("option transport: '{}' is not available here; set zeromq", opts.transport);
             return Err(StartError::new(1, text));
         }
         let addresses = addresses(opts, masters, &mode)?;
@@ -173,9 +171,8 @@ impl Settings {
     }
 
     fn policy(&self, opts: &MinionOptions, masters: Vec<String>) -> Policy {
-        let interval = |value: i64| {
-            u64::try_from(value).ok().filter(|s| *s > 0).map(Duration::from_secs)
-        };
+        let interval =
+            |value: i64| u64::try_from(value).ok().filter(|s| *s > 0).map(Duration::from_secs);
         let alive_interval = interval(opts.master_alive_interval);
         let several = masters.len() > 1;
         let failback = several && opts.master_failback && alive_interval.is_some();

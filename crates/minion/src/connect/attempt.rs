@@ -36,9 +36,8 @@ pub(crate) async fn establish(
     let topics = link.topics();
     let topics: Vec<&[u8]> = topics.iter().map(Vec::as_slice).collect();
     let options = access.settings.subscriber();
-    let subscriber = Subscriber::connect(&link.publications(), options, &topics)
-        .await
-        .map_err(|lost| {
+    let subscriber =
+        Subscriber::connect(&link.publications(), options, &topics).await.map_err(|lost| {
             let verdict = Verdict::Soft(lost_as_soft(&lost.reason));
             let place = link.publications();
             report(&name, &verdict, &format!("no publications from {place}: {lost}"));

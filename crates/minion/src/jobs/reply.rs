@@ -18,12 +18,9 @@ pub(crate) enum Done {
 pub(crate) fn load(id: &str, job: &Map, done: Done) -> Map {
     let field = |name: &str| job.get(name).cloned();
     let (value, retcode, success, out) = match done {
-        Done::One(outcome) => (
-            outcome.value,
-            Value::Int(outcome.retcode),
-            Value::Bool(outcome.success),
-            outcome.out,
-        ),
+        Done::One(outcome) => {
+            (outcome.value, Value::Int(outcome.retcode), Value::Bool(outcome.success), outcome.out)
+        }
         Done::Many(list, ordered) => {
             let (values, retcodes, successes) = compound(list, ordered);
             (values, retcodes, successes, None)
@@ -111,9 +108,6 @@ mod tests {
         assert_eq!(by_name.get("return").unwrap().get("c.d"), Some(&Value::Int(2)));
         assert_eq!(by_name.get("success").unwrap().get("c.d"), Some(&Value::Bool(false)));
         let in_order = load("web1", &job, Done::Many(list(), true));
-        assert_eq!(
-            in_order.get("retcode"),
-            Some(&Value::List(vec![Value::Int(0), Value::Int(1)]))
-        );
+        assert_eq!(in_order.get("retcode"), Some(&Value::List(vec![Value::Int(0), Value::Int(1)])));
     }
 }
