@@ -207,22 +207,28 @@ pub(crate) fn to_text(value: &Value) -> String {
 }
 
 /// Sorts published arguments into positional and keyword ones (mappings marked `__kwarg__`,
-/// `key=value` texts), and refuses keywords the function does not take.
+/// `key=value` texts, and `kwargs`), and refuses keywords the function does not take.
 pub(crate) fn split_published(
     signature: &Signature,
     args: &[Value],
+    kwargs: &Map,
 ) -> Result<(Vec<Value>, Map), Error> {
     let (mut positional, mut keywords, mut invalid) = (Vec::new(), Map::new(), Vec::new());
-    for arg in args {
+    let known = Value::Map(kwargs.clone());
+    for (at, arg) in args.iter().chain([&known]).enumerate() {
         let found: Vec<(Value, Value)> = match arg {
+            Value::Map(m) if at == args.len() => m.clone().into_iter().collect(),
             Value::Map(m) if m.get("__kwarg__") == Some(&Value::Bool(true)) => m
                 .iter()
                 .filter(|(k, _)| k.as_str() != Some("__kwarg__"))
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
             Value::Str(text) => match crate::args::split_kwarg(text) {
-                Some((key, value)) => vec![(Value::from(key), crate::args::yamlify(value))],
-                None => {
+                // Base64 often ends like this (`salt-cp`); it is no keyword then.
+                Some((key, value)) if !value.is_empty() || signature.takes(key) => {
+                    vec![(Value::from(key), crate::args::yamlify(value))]
+                }
+                _ => {
                     positional.push(arg.clone());
                     continue;
                 }

@@ -171,8 +171,8 @@ impl Registry {
 
 fn bind_published(function: &Function, call: &Call) -> Result<Bound, Error> {
     let signature = Signature::parse(function.signature);
-    let (positional, mut keywords) = bind::split_published(&signature, &call.args)?;
-    keywords.extend(call.kwargs.clone());
+    let (positional, mut keywords) =
+        bind::split_published(&signature, &call.args, &call.kwargs)?;
     if signature.kwargs.is_some() {
         for (key, value) in &call.publication {
             keywords.insert(format!("__pub_{}", bind::to_text(key)), value.clone());

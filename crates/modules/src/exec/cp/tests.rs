@@ -11,7 +11,8 @@ use saltern_value::pyrepr::repr;
 use saltern_value::{Map, Value};
 
 use super::client::{Url, inside};
-use crate::testing::{TestHost, run_on};
+use crate::call::Call;
+use crate::testing::{TestHost, run_call, run_on};
 
 fn hash(text: &str) -> Value {
     let hsum = HashType::Sha256.hex_digest(text.as_bytes());
@@ -134,7 +135,9 @@ fn salt_cp_writes_pieces() {
     let plain = base64::engine::general_purpose::STANDARD.encode("plain");
     let first = run_on(&host, "cp.recv_chunked", &[&dest, &packed, "mode=416"]);
     assert_eq!(first.value, Value::Bool(true));
-    run_on(&host, "cp.recv_chunked", &[&dest, &plain, "append=True", "compressed=False"]);
+    assert!(plain.ends_with('='), "what looks like a keyword is none");
+    let args = vec![dest.as_str().into(), plain.into(), true.into(), false.into()];
+    run_call(&host, &Call::new("cp.recv_chunked", args, Map::new()));
     assert_eq!(std::fs::read_to_string(&dest).unwrap(), "packed plain");
     assert_eq!(std::fs::metadata(&dest).unwrap().permissions().mode() & 0o777, 0o640);
     let bad = run_on(&host, "cp.recv_chunked", &[&dest, "'***'"]);

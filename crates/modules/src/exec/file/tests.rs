@@ -49,19 +49,19 @@ fn content_is_searched() {
 #[test]
 fn replacing_returns_the_difference_and_keeps_a_copy() {
     let dir = TempDir::new();
-    let file = dir.file("f", "a=1\nb=2\n");
-    let dry = shown("file.replace", &[&file, r"^a=(\d)$", r"a=\g<1>0", "dry_run=True"]);
-    assert_eq!(dry, r"'--- \n+++ \n@@ -1,2 +1,2 @@\n-a=1\n+a=10\n b=2\n'");
-    assert_eq!(ok("file.read", &[&file]), Value::from("a=1\nb=2\n"));
-    ok("file.replace", &[&file, r"^a=(\d)$", r"a=\1\1"]);
-    assert_eq!(ok("file.read", &[&file]), Value::from("a=11\nb=2\n"));
-    assert_eq!(std::fs::read_to_string(format!("{file}.bak")).unwrap(), "a=1\nb=2\n");
-    let args = [&file, "^c=.*$", "c=3", "append_if_not_found=True", "backup=False", "show_changes=False"];
+    let file = dir.file("f", "a:1\nb:2\n");
+    let dry = shown("file.replace", &[&file, r"^a:(\d)$", r"a:\g<1>0", "dry_run=True"]);
+    assert_eq!(dry, r"'--- \n+++ \n@@ -1,2 +1,2 @@\n-a:1\n+a:10\n b:2\n'");
+    assert_eq!(ok("file.read", &[&file]), Value::from("a:1\nb:2\n"));
+    ok("file.replace", &[&file, r"^a:(\d)$", r"a:\1\1"]);
+    assert_eq!(ok("file.read", &[&file]), Value::from("a:11\nb:2\n"));
+    assert_eq!(std::fs::read_to_string(format!("{file}.bak")).unwrap(), "a:1\nb:2\n");
+    let args = [&file, "^c:.*$", "c:3", "append_if_not_found=True", "backup=False", "show_changes=False"];
     assert_eq!(shown("file.replace", &args), "True");
     assert_eq!(shown("file.replace", &args), "False", "a second time there is nothing to do");
-    assert_eq!(ok("file.read", &[&file]), Value::from("a=11\nb=2\nc=3\n"));
-    assert_eq!(shown("file.replace", &[&file, "[bc]=", "x=", "count=1", "backup=False", "show_changes=False"]), "True");
-    assert_eq!(ok("file.read", &[&file]), Value::from("a=11\nx=2\nc=3\n"));
+    assert_eq!(ok("file.read", &[&file]), Value::from("a:11\nb:2\nc:3\n"));
+    assert_eq!(shown("file.replace", &[&file, "[bc]:", "x:", "count=1", "backup=False", "show_changes=False"]), "True");
+    assert_eq!(ok("file.read", &[&file]), Value::from("a:11\nx:2\nc:3\n"));
     std::fs::write(&file, b"a\0b").unwrap();
     assert!(shown("file.replace", &[&file, "a", "b"]).contains("binary file"));
     assert!(shown("file.replace", &[&file, "(", "b"]).contains("binary file"));
@@ -74,7 +74,7 @@ fn lines_are_commented_and_uncommented() {
     let diff = shown("file.comment", &[&file, "^on"]);
     assert_eq!(diff, r"'--- \n+++ \n@@ -1 +1 @@\n-on\n+#on\n'");
     assert_eq!(ok("file.read", &[&file]), Value::from("#on\n  on\noff\n"));
-    ok("file.uncomment", &[&file, "on"]);
+    ok("file.uncomment", &[&file, "'on'"]);
     assert_eq!(ok("file.read", &[&file]), Value::from("on\n  on\noff\n"));
     assert_eq!(shown("file.comment", &[&file, "nothing"]), "False");
 }
