@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use saltern_base::log::{self, Level, Settings};
-use saltern_value::Map;
+use saltern_value::{Map, Value};
 
 use crate::args::Logging;
 use crate::exit::Failure;
@@ -58,6 +58,8 @@ fn start(raw: &Map, args: &Logging, file: Option<PathBuf>) -> Result<(), Failure
         ),
         file_datefmt: format("log_datefmt_logfile", "%Y-%m-%d %H:%M:%S"),
         granular: granular(raw)?,
+        rotate_bytes: number(raw, "log_rotate_max_bytes"),
+        rotate_keep: u32::try_from(number(raw, "log_rotate_backup_count")).unwrap_or(u32::MAX),
     };
     log::init(settings).map_err(|e| Failure::generic(e.to_string()))
 }
@@ -85,6 +87,10 @@ fn parse(name: &str, option: &str) -> Result<Level, Failure> {
             "use one of all, garbage, trace, debug, profile, info, warning, error, critical, quiet",
         )
     })
+}
+
+fn number(raw: &Map, name: &str) -> u64 {
+    raw.get(name).and_then(Value::as_int).and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
 }
 
 fn text(raw: &Map, name: &str) -> Option<String> {

@@ -83,7 +83,7 @@ pub(crate) fn choose(argv: Vec<OsString>) -> Result<Chosen, Failure> {
         Some((link, "call")) => parse(link, argv).map(Chosen::Call),
         Some((link, "run")) => parse(link, argv).map(Chosen::Run),
         Some((link, "cp")) => parse(link, argv).map(Chosen::Cp),
-        _ => parse::<Saltern>("saltern", argv).map(Chosen::from),
+        _ => read::<Saltern>(Saltern::command(), argv).map(Chosen::from),
     }
     .or_else(Parsed::into_result)
 }
@@ -102,16 +102,14 @@ impl Parsed {
     }
 }
 
-fn parse<T: FromArgMatches + CommandFactory>(
-    name: &'static str,
-    argv: Vec<OsString>,
-) -> Result<T, Parsed> {
-    let parsed = T::command()
-        .name(name)
-        .bin_name(name)
-        .version(crate::args::VERSION)
-        .try_get_matches_from(argv)
-        .and_then(|matches| T::from_arg_matches(&matches));
+fn parse<T: clap::Args>(name: &'static str, argv: Vec<OsString>) -> Result<T, Parsed> {
+    let command = clap::Command::new(name).version(crate::args::VERSION);
+    read(T::augment_args(command), argv)
+}
+
+fn read<T: FromArgMatches>(command: clap::Command, argv: Vec<OsString>) -> Result<T, Parsed> {
+    let parsed =
+        command.try_get_matches_from(argv).and_then(|matches| T::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let text = error.render().to_string();
         if error.use_stderr() { Parsed::Wrong(text) } else { Parsed::Help(text) }

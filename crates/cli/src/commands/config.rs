@@ -1,6 +1,6 @@
 //! `saltern config`: what an option is, does and is set to, and who said so.
 
-use saltern_config::{Explanation, Loaded, load_master, load_minion};
+use saltern_config::{Explanation, Loaded, Support, load_master, load_minion};
 use saltern_value::json;
 
 use crate::args::Common;
@@ -54,7 +54,15 @@ fn text(who: &str, e: &Explanation) -> String {
         e.name,
         json::to_string(&e.value, None),
         e.expected,
-        e.support,
+        support(e.support),
         e.doc
     )
+}
+
+fn support(support: Support) -> &'static str {
+    match support {
+        Support::Honoured => "acts as Salt's documentation says",
+        Support::Later => "known, but without effect in Saltern yet",
+        Support::Moot => "there is nothing it could change in Saltern",
+    }
 }

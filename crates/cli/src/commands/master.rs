@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let done = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         log::info!("Setting up the Salt Master");
-        let handle = Master::start(loaded).await.map_err(|e| Failure::generic(e.to_string()))?;
+        let handle = Master::start(loaded).map_err(|e| Failure::generic(e.to_string()))?;
         let signal = signals.ended().await;
         log::warn!("Master received a {signal}. Exiting.");
         daemon::stop_within(GRACE, handle.shutdown()).await;

@@ -172,9 +172,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn collect(mut self) -> Result<i32, Failure> {
-        let client = &self.client;
-        let Some(mut running) = client.run(&self.request, self.timeout).await? else {
+    async fn collect(&mut self) -> Result<i32, Failure> {
+        let Some(mut running) = self.client.run(&self.request, self.timeout).await? else {
             return Err(no_minions());
         };
         announce(self.args, &running)?;
@@ -234,7 +233,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn batch(mut self, ids: Vec<String>, size: BatchSize) -> Result<i32, Failure> {
+    async fn batch(&mut self, ids: Vec<String>, size: BatchSize) -> Result<i32, Failure> {
         let pause = Duration::try_from_secs_f64(self.args.batch_wait).unwrap_or_default();
         let (failhard, collect) = (self.args.failhard, self.args.collect);
         let (printer, summary) = (&mut self.printer, &mut self.ret);
@@ -276,7 +275,7 @@ impl<'a> Session<'a> {
         Ok(i32::try_from(highest).unwrap_or(exit::GENERIC))
     }
 
-    fn end(self) -> Result<i32, Failure> {
+    fn end(&self) -> Result<i32, Failure> {
         if self.summary && self.printer.chosen().is_none() {
             self.ret.print(self.args.verbose)?;
         }

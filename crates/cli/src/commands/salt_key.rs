@@ -300,7 +300,7 @@ impl Tool<'_> {
     /// Fires `salt/key`; false when no master listens.
     fn tell_master(&self, action: Action, id: &MinionId) -> bool {
         let opts = &self.loaded.opts;
-        let preserve = truth(self.args.preserve_minions.as_deref(), opts.preserve_minions);
+        let preserve = truth(self.args.preserve_minions.as_deref(), opts.preserve_minion_cache);
         let mut data =
             Map::from([("result", Value::Bool(true)), ("act", action.event().into())]);
         data.insert("id", id.as_str());

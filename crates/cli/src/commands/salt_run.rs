@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
         }
         let result = connection.runner(&call, |_| {}).await?;
         if args.doc {
-            let answers = Map::from([("master", result.ret)]);
+            let answers = Map::from([("master", result.ret.clone())]);
             super::docs::print(&mut printer, &answers)?;
         } else if !args.quiet {
             printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?;
