@@ -10,6 +10,7 @@ mod nested;
 mod plain;
 mod pprint;
 mod text;
+mod wrap;
 
 use saltern_value::Value;
 

@@ -96,6 +96,10 @@ impl Printer {
 
     /// A long text becomes several, one below the other; at the top in parentheses.
     fn text(&mut self, text: &str, indent: isize, allowance: isize, level: usize) {
+        if text.is_empty() {
+            self.out.push_str("''");
+            return;
+        }
         let top = level == 1;
         let (indent, allowance) = (indent + isize::from(top), allowance + isize::from(top));
         let chunks = text_chunks(text, WIDTH - indent, allowance);

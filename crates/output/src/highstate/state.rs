@@ -3,6 +3,7 @@
 use saltern_value::{Map, Value, pyrepr};
 
 use crate::color::Palette;
+use crate::wrap::fill;
 use crate::{Options, text};
 
 /// A state's result, as far as it is there.
@@ -147,42 +148,4 @@ impl<'a> State<'a> {
         }
         Some(line)
     }
-}
-
-/// Breaks a text into lines of at most `width` columns, each `margin` columns in; longer words are
-/// cut.
-fn fill(text: &str, width: usize, margin: usize) -> String {
-    let room = width - margin;
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
-        let used = line.chars().count();
-        if used > 0 && used + 1 + word.len() > room && word.len() <= room {
-            lines.push(std::mem::take(&mut line));
-        }
-        loop {
-            let used = line.chars().count();
-            let gap = usize::from(used > 0);
-            if used + gap + word.len() <= room {
-                if gap == 1 {
-                    line.push(' ');
-                }
-                line.extend(&word);
-                break;
-            }
-            let fits = room.saturating_sub(used + gap);
-            if fits > 0 {
-                if gap == 1 {
-                    line.push(' ');
-                }
-                line.extend(word.drain(..fits));
-            }
-            lines.push(std::mem::take(&mut line));
-        }
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines.iter().map(|l| format!("{:margin$}{l}", "")).collect::<Vec<_>>().join("\n")
 }
