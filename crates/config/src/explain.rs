@@ -17,7 +17,7 @@ pub struct Explanation {
     pub expected: String,
     /// Its default, when it has one.
     pub default: Option<Value>,
-    /// Its value now.
+    /// Its value now; `<secret>` for one that must not be shown.
     pub value: Value,
     /// Where it was set; `None` when the default holds.
     pub place: Option<Place>,
@@ -33,14 +33,16 @@ impl<T> Loaded<T> {
     #[must_use]
     pub fn explain(&self, option: &str) -> Option<Explanation> {
         let option = option.trim();
-        let of_name = |name: &str, default: Option<Value>| {
+        let of_name = |name: &str, default: Option<Value>, secret: bool| {
             let value = self.raw.get(name).cloned();
-            (value.or_else(|| default.clone()).unwrap_or_default(), default)
+            let value = value.or_else(|| default.clone()).unwrap_or_default();
+            let hidden = secret && value.truthy();
+            (if hidden { Value::from("<secret>") } else { value }, default)
         };
         let typed =
             specs(self.role).iter().find(|s| s.name == option || s.aliases.contains(&option));
         if let Some(spec) = typed {
-            let (value, default) = of_name(spec.name, Some(spec.default.value()));
+            let (value, default) = of_name(spec.name, Some(spec.default.value()), spec.secret);
             let former = spec.aliases.iter().find_map(|former| self.sources.get(*former));
             return Some(Explanation {
                 name: spec.name.to_owned(),
@@ -53,7 +55,7 @@ impl<T> Loaded<T> {
             });
         }
         if let Some(known) = known::find(self.role, option) {
-            let (value, default) = of_name(option, known.default());
+            let (value, default) = of_name(option, known.default(), option.contains("pass"));
             let doc = match (known.of_other, known.support) {
                 (true, _) => format!("An option of the {}.", self.role.other().name()),
                 (false, Support::Moot) => {

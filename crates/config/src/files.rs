@@ -130,8 +130,9 @@ impl Files {
                 self.sources.insert(name.to_owned(), place);
             }
         }
-        // Salt makes text of an id that YAML reads as a number.
-        if let Some(id @ (Value::Int(_) | Value::Big(_) | Value::Float(_))) = options.get("id") {
+        // Salt makes text of an id that YAML reads as something else.
+        let scalar = |v: &&Value| !matches!(v, Value::Nil | Value::List(_) | Value::Map(_));
+        if let Some(id) = options.get("id").filter(scalar) {
             let text = crate::option::text_of(id);
             options.insert("id", text);
         }

@@ -81,10 +81,10 @@ impl Draft {
     fn read(path: &Path, role: Role) -> Result<Self, ConfigError> {
         let main = main_file(path, role);
         let default_include = format!("{}.d/*.conf", role.name());
-        let files = Files::load(&main, &default_include)?;
+        let mut files = Files::load(&main, &default_include)?;
         let mut options = files.options;
         let mut warnings = files.warnings;
-        names::rename(&mut options, role, &mut warnings);
+        names::rename(&mut options, role, &mut files.sources, &mut warnings);
         check_types(&mut options, role, &files.sources, &mut warnings)?;
         names::judge(&options, role, &files.sources, &mut warnings);
         paths::apply_log_dir(&mut options, role);
@@ -120,6 +120,11 @@ impl Draft {
                 if let Some(short @ ("git" | "hg" | "svn" | "minion")) = backend.as_str() {
                     *backend = Value::from(format!("{short}fs"));
                 }
+            }
+        }
+        for name in ["file_ignore_regex", "file_ignore_glob"] {
+            if let Some(one @ Value::Str(_)) = self.raw.get(name).filter(|v| v.truthy()).cloned() {
+                self.raw.insert(name, vec![one]);
             }
         }
         // Salt takes node groups as a list of mappings too.

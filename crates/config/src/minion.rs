@@ -157,7 +157,7 @@ with_shared_options! { define_options {
     /// Send mine updates as job returns.
     mine_return_job: bool = Bool(false) => Later;
     /// Functions whose results the mine gets.
-    mine_functions: Value = Quiet(&EmptyMap) => Later;
+    mine_functions: Value = Quiet(&EmptyMap) => Honoured;
     /// Sign returns with the minion's key.
     minion_sign_messages: bool = Bool(false) => Honoured;
     /// Drop publications the master did not sign.

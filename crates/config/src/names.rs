@@ -5,10 +5,15 @@ use saltern_value::{Map, Value};
 use crate::known::{self, Role};
 use crate::load::{Sources, specs};
 use crate::nearest::nearest;
-use crate::option::Support;
+use crate::option::{Support, text_of};
 
 /// Gives options set under a former name their present one.
-pub(crate) fn rename(options: &mut Map, role: Role, warnings: &mut Vec<String>) {
+pub(crate) fn rename(
+    options: &mut Map,
+    role: Role,
+    sources: &mut Sources,
+    warnings: &mut Vec<String>,
+) {
     for spec in specs(role) {
         for former in spec.aliases {
             let Some(value) = options.get(former).cloned() else { continue };
@@ -20,6 +25,9 @@ pub(crate) fn rename(options: &mut Map, role: Role, warnings: &mut Vec<String>) 
             } else {
                 warnings.push(format!("option '{former}' is now named '{name}'; rename it"));
                 options.insert(name, value);
+                if let Some(place) = sources.get(*former).cloned() {
+                    sources.insert(name.to_owned(), place);
+                }
             }
         }
     }
@@ -39,6 +47,7 @@ pub(crate) fn judge(options: &Map, role: Role, sources: &Sources, warnings: &mut
         }
     }
     backends(options, warnings);
+    roots(options, warnings);
 }
 
 fn sentence(name: &str, value: &Value, role: Role) -> Option<String> {
@@ -84,6 +93,20 @@ fn backends(options: &Map, warnings: &mut Vec<String>) {
             warnings.push(format!(
                 "option 'fileserver_backend': '{backend}' has no effect yet in Saltern, only \
                  'roots' serves files"
+            ));
+        }
+    }
+}
+
+/// Salt takes a directory that is no list for no directory at all.
+fn roots(options: &Map, warnings: &mut Vec<String>) {
+    for name in ["file_roots", "pillar_roots"] {
+        let Some(Value::Map(roots)) = options.get(name) else { continue };
+        for (env, dirs) in roots.iter().filter(|(_, dirs)| !matches!(dirs, Value::List(_))) {
+            let (env, kind) = (text_of(env), dirs.type_name());
+            warnings.push(format!(
+                "option '{name}': environment '{env}' needs a list of directories, not {kind}, \
+                 and has none"
             ));
         }
     }

@@ -5,7 +5,11 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).clamp(1, 3);
+    // Short names are near to everything: of three letters one may be wrong.
+    let limit = (name.chars().count() / 3).min(3);
+    if limit == 0 {
+        return None;
+    }
     candidates
         .filter(|c| c.len().abs_diff(name.len()) <= limit)
         .map(|c| (distance(name, c), c))

@@ -78,6 +78,8 @@ pub(crate) struct Spec {
     pub doc: &'static str,
     /// Whether it acts.
     pub support: Support,
+    /// Whether its value must not be shown.
+    pub secret: bool,
     /// Whether a value is of its type.
     pub accepts: fn(&Value) -> bool,
 }
@@ -97,6 +99,9 @@ pub(crate) struct WrongType {
 pub(crate) trait OptionValue: Sized {
     /// What a value has to be, for people: follows "is required".
     const EXPECTED: &'static str;
+
+    /// Whether values must not be shown.
+    const SECRET: bool = false;
 
     /// The typed value; `None` when it is of another type.
     fn read(value: &Value) -> Option<Self>;
@@ -163,6 +168,7 @@ impl OptionValue for PathBuf {
 
 impl OptionValue for Secret<String> {
     const EXPECTED: &'static str = "text";
+    const SECRET: bool = true;
     fn read(value: &Value) -> Option<Self> {
         String::read(value).map(Secret::new)
     }
@@ -172,6 +178,7 @@ macro_rules! optional {
     ($($ty:ty = $expected:literal;)*) => {$(
         impl OptionValue for Option<$ty> {
             const EXPECTED: &'static str = $expected;
+            const SECRET: bool = <$ty>::SECRET;
             fn read(value: &Value) -> Option<Self> {
                 if value.is_nil() { Some(None) } else { <$ty>::read(value).map(Some) }
             }
@@ -312,6 +319,7 @@ macro_rules! define_options {
             default: $default,
             doc: concat!($($doc),+),
             support: $crate::option::Support::$support,
+            secret: <$ty as $crate::option::OptionValue>::SECRET,
             accepts: |value| <$ty as $crate::option::OptionValue>::read(value).is_some(),
         }, )* ];
 

@@ -137,6 +137,7 @@ fn wrong_types_name_file_line_option_and_what_is_expected() {
         ("file_roots: [/srv]", "file_roots", "a mapping", "list"),
         ("publish_port: 70000", "publish_port", "a port number", "70000"),
         ("worker_threads: {}", "worker_threads", "a whole number", "dict"),
+        ("environment: [dev]", "saltenv", "text or nothing", "list"),
         ("gitfs_remotes: x", "gitfs_remotes", "a list", "'x' (str)"),
     ];
     for (text, option, expected, found) in wrong {
@@ -233,6 +234,8 @@ fn secrets_are_not_printed() {
     let dir = Dir::new("secret").with("master", "id: m\nkey_pass: hunter2\n");
     let loaded = load_master(dir.path()).unwrap();
     assert!(!format!("{:?}", loaded.opts).contains("hunter2"));
+    let shown = loaded.explain("key_pass").unwrap().value;
+    assert_eq!(shown, Value::from("<secret>"));
 }
 
 #[test]
