@@ -295,5 +295,6 @@ fn the_demonstration_keeps_its_promise() {
     assert_eq!(output.code, 0, "{output:?}");
     let report = output.json();
     assert_eq!(report["ok"], json!(true), "{report}");
-    assert_eq!(report["returns"], report["minions"]);
+    assert_eq!(report["returns"], report["minions_on_killed_master"]);
+    assert_eq!(report["answering_after"], json!(3));
 }
