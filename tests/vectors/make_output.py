@@ -17,7 +17,7 @@ DATA = [
     {"minion": True}, {"minion": None}, {"minion": ""}, {"minion": "text"}, {"minion": TEXT}, {"minion": []}, {"minion": {}}, {"minion": [1, 2]}, {"minion": {"a": 1}}, {"minion": {"b": {"z": 1, "y": [1, {"q": "r"}, ["s", "t"]]}, "a": None}}, {"minion": 5.5}, {"m2": "b", "m1": "a"}, {"minion": {"é": "ü", "a b": "c:d"}},
     {"minion": {"pid": 12, "stdout": TEXT, "stderr": "", "retcode": 0}}, {"minion": {1: "a", 2: "b"}}, {"minion": {10: 1, 9: 2}}, {"minion": {1: "a", "b": 2}}, {"minion": {None: 1, "a": 2}}, {"minion": {True: 1, "x": 2}}, {"minion": {1.5: 1}}, {"minion": {b"k": b"v"}}, {"minion": b"\xff"}, {"minion": {"k": b"ok", "l": b"\xff\xfe"}}, {"minion": {"": ""}},
     {"minion": ["a\nb", "c"]}, {"minion": [[1, 2], [3, 4]]}, {"minion": [{"a": {"b": [{"c": "d"}]}}]}, {"minion": "x" * 300}, {"minion": ["y" * 100, "z" * 50]}, {"minion": {"key" * 10: "value " * 30, "other": list(range(60))}}, {"minion": {"a": {"b": {"c": {"d": {"e": {"f": "deep " * 20}}}}}}}, {"minion": {"n": [None, [None], {"x": None}]}},
-    {"minion": "Minion did not return. [No response]"}, {"minion": [True, False, None, 1.5, "s"]}, {"minion": {"list": [], "map": {}, "text": ""}}, {"minion": {"bytes": b"x" * 100}}, {"minion": {"esc": "\x1b]0;x\x07", "\x1bkey": 1}}, {"minion": 2**64 - 1}, {"a": 1, "b": [1], "c": {"d": 2}}, {"minion": "a\u2028b\tc"}, {"minion": {"yes": "no", "1": "2", "null": "~"}},
+    {"minion": "Minion did not return. [No response]"}, {"minion": [True, False, None, 1.5, "s"]}, {"minion": {"list": [], "map": {}, "text": ""}}, {"minion": {"bytes": b"x" * 100}}, {"minion": {"esc": "\x1b]0;x\x07", "\x1bkey": 1}}, {"minion": 2**64 - 1}, {"k" * 90: ["", "x", None]}, {"a": 1, "b": [1], "c": {"d": 2}}, {"minion": "a\u2028b\tc"}, {"minion": {"yes": "no", "1": "2", "null": "~"}},
     {"m": {"os": "Debian", "osrelease": "12", "ipv4": ["127.0.0.1"], "mem_total": 7953, "selinux": {"enabled": False, "enforced": "Disabled"}, "num_gpus": 0, "cpu_flags": ["fpu", "vme"] * 12}},
 ]
 
@@ -39,6 +39,7 @@ HIGHSTATE = [
     {"minion": {"file_|-motd_|-/etc/motd_|-managed": state(1, True, changes={"diff": "New file"}), "cmd_|-run_|-true_|-run": state(0, False, "failed\nbadly\n", {"pid": 1, "stdout": "a\nb", "retcode": 1})}},
     {"minion": {"pkg_|-x_|-x_|-installed": state(0, None, "would", {"x": {"new": "1", "old": ""}})}},
     {"minion": {"a_|-b_|-c_|-d": state(0, True, warnings=["careful with this", "and that " * 20])}},
+    {"minion": {"a_|-b_|-c_|-d": state(0, True, warnings=["the option well-known-name is out of date -- use new-well-known-name instead--please", "  two  spaces\tand a tab, " + "x" * 100 + "-y " + "long-" * 20])}},
     {"minion": {"a_|-b_|-c_|-d": state(0, True, duration=1234.5), "e_|-f_|-g_|-h": state(1, True, duration="66.1 ms"), "i_|-j_|-k_|-l": state(2, True, duration=3000.0, __parallel__=True)}},
     {"minion": {f"test_|-s{i}_|-s{i}_|-nop": state(i, True) for i in range(12)}},
     {"minion": {"a_|-b_|-c_|-d": state(0, True, data={"k": "v"}), "a_|-b2_|-c_|-d": state(1, True, data=["x", 1]), "a_|-b3_|-c_|-d": state(2, True, data="y")}},

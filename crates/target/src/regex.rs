@@ -62,7 +62,8 @@ pub fn translate(pattern: &str) -> Result<String, TargetError> {
         return Err(invalid(pattern, "it is too long"));
     }
     let chars: Vec<char> = pattern.chars().collect();
-    let mut t = Translator { chars: &chars, at: 0, out: String::with_capacity(pattern.len() + 8) };
+    let out = String::with_capacity(pattern.len() + 8);
+    let mut t = Translator { chars: &chars, at: 0, out, open: 0, last: Last::Nothing };
     t.run().map_err(|why| invalid(pattern, why))?;
     Ok(t.out)
 }
@@ -71,6 +72,18 @@ struct Translator<'a> {
     chars: &'a [char],
     at: usize,
     out: String,
+    /// Groups that are open. Ours stands around the pattern: it must not be closed from inside.
+    open: usize,
+    last: Last,
+}
+
+/// What a repetition would repeat: Python refuses it where the engine finds a meaning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Nothing,
+    Item,
+    /// A repetition, which takes one more `?` or `+`.
+    Repetition,
 }
 
 impl Translator<'_> {
@@ -81,19 +94,98 @@ impl Translator<'_> {
     fn run(&mut self) -> Result<(), &'static str> {
         while let Some(c) = self.peek(0) {
             match c {
-                '\\' => self.escape(false)?,
-                '[' => self.class()?,
-                '{' => self.brace(),
-                '}' | ']' => {
-                    self.at += 1;
-                    self.literal(c);
+                '\\' => {
+                    let assertion = matches!(self.peek(1), Some('A' | 'b' | 'B' | 'Z'));
+                    self.escape(false)?;
+                    self.last = if assertion { Last::Nothing } else { Last::Item };
+                }
+                '[' => {
+                    self.class()?;
+                    self.last = Last::Item;
+                }
+                '{' => self.brace()?,
+                '*' | '+' | '?' => {
+                    self.repeat(c)?;
+                    self.copy(1);
+                }
+                '(' => self.group()?,
+                ')' => {
+                    self.open = self.open.checked_sub(1).ok_or("a ) closes nothing")?;
+                    self.copy(1);
+                    self.last = Last::Item;
+                }
+                '|' | '^' | '$' => {
+                    self.copy(1);
+                    self.last = Last::Nothing;
                 }
                 _ => {
                     self.at += 1;
-                    self.out.push(c);
+                    if matches!(c, '}' | ']') {
+                        self.literal(c)
+                    } else {
+                        self.out.push(c)
+                    }
+                    self.last = Last::Item;
                 }
             }
         }
+        if self.open == 0 { Ok(()) } else { Err("a ( is not closed") }
+    }
+
+    /// Takes `n` characters over as they are.
+    fn copy(&mut self, n: usize) {
+        self.out.extend(self.chars.iter().skip(self.at).take(n));
+        self.at += n;
+    }
+
+    fn repeat(&mut self, sign: char) -> Result<(), &'static str> {
+        self.last = match (self.last, sign) {
+            (Last::Item, _) => Last::Repetition,
+            (Last::Repetition, '?' | '+') => Last::Nothing,
+            _ => return Err("there is nothing to repeat"),
+        };
+        Ok(())
+    }
+
+    /// The head of a group.
+    fn group(&mut self) -> Result<(), &'static str> {
+        self.last = Last::Nothing;
+        let up_to = |c: char| {
+            let rest = self.chars.get(self.at..).unwrap_or_default();
+            rest.iter().position(|x| *x == c).map(|i| i + 1).ok_or("a ( is not closed")
+        };
+        let unknown = Err("it has an unknown kind of group");
+        let head = match (self.peek(1), self.peek(2), self.peek(3)) {
+            (Some('?'), Some(':' | '=' | '!' | '>'), _) => 3,
+            (Some('?'), Some('<'), Some('=' | '!')) => 4,
+            (Some('?'), Some('P'), Some('<')) => up_to('>')?,
+            (Some('?'), Some('('), _) => up_to(')')?,
+            (Some('?'), Some('P'), Some('=')) => {
+                self.copy(up_to(')')?);
+                self.last = Last::Item;
+                return Ok(());
+            }
+            (Some('?'), Some('#'), _) => {
+                self.at += up_to(')')?;
+                return Ok(());
+            }
+            (Some('?'), Some(_), _) => {
+                let flags = self.chars.iter().skip(self.at + 2);
+                let flags = flags.take_while(|c| "imsux-".contains(**c)).count();
+                match self.peek(2 + flags) {
+                    Some(')') if flags > 0 && self.at == 0 => {
+                        self.copy(flags + 3);
+                        return Ok(());
+                    }
+                    Some(':') if flags > 0 => flags + 3,
+                    _ => return unknown,
+                }
+            }
+            (Some('?'), None, _) => return unknown,
+            _ => 1,
+        };
+        self.copy(head);
+        self.open += 1;
         Ok(())
     }
 
@@ -106,7 +198,7 @@ impl Translator<'_> {
     }
 
     /// `{m,n}` is a repetition, any other brace is itself.
-    fn brace(&mut self) {
+    fn brace(&mut self) -> Result<(), &'static str> {
         let digits =
             |from: usize| self.chars.iter().skip(from).take_while(|c| c.is_ascii_digit()).count();
         let low = digits(self.at + 1);
@@ -119,8 +211,10 @@ impl Translator<'_> {
         if !closed || (low == 0 && end < self.at + 2) {
             self.at += 1;
             self.literal('{');
-            return;
+            self.last = Last::Item;
+            return Ok(());
         }
+        self.repeat('{')?;
         let body: String = self.chars.get(self.at + 1..end).unwrap_or_default().iter().collect();
         self.out.push('{');
         if low == 0 {
@@ -129,6 +223,7 @@ impl Translator<'_> {
         self.out.push_str(&body);
         self.out.push('}');
         self.at = end + 1;
+        Ok(())
     }
 
     fn escape(&mut self, in_class: bool) -> Result<(), &'static str> {
@@ -265,6 +360,11 @@ mod tests {
             ("(?!b)", "abc", true),
             ("(?<=a)b", "ab", false),
             ("(?i)WEB", "web", true),
+            ("(?i:W)eb", "web", true),
+            ("(?#note)w", "web", true),
+            ("(w)?(?(1)e|x)", "web", true),
+            ("w+?e", "web", true),
+            ("(?P<a>w)|x", "x", true),
             ("\\x41\\u0042\\103", "ABC", true),
             ("é", "é", true),
             ("a#b", "a#b", true),
