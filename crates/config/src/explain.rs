@@ -91,13 +91,4 @@ impl<T> Loaded<T> {
         let typed = specs(self.role).iter().map(|s| s.name);
         nearest(option, typed.chain(known::all(self.role).map(|k| k.name)))
     }
-
-    /// The names of all known options, sorted.
-    #[must_use]
-    pub fn names(&self) -> Vec<&'static str> {
-        let typed = specs(self.role).iter().map(|s| s.name);
-        let mut all: Vec<_> = typed.chain(known::all(self.role).map(|k| k.name)).collect();
-        all.sort_unstable();
-        all
-    }
 }
