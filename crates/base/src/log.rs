@@ -349,7 +349,8 @@ impl Active {
 
 /// `saltern_minion::sign_in` is `salt.minion.sign_in`.
 fn log_name(module: &str) -> Cow<'_, str> {
-    if let Some(rest) = module.strip_prefix("saltern_") {
+    let ours = module.strip_prefix("saltern_").or_else(|| module.strip_prefix("saltern::"));
+    if let Some(rest) = ours {
         Cow::Owned(format!("salt.{}", rest.replace("::", ".")))
     } else if module.contains("::") {
         Cow::Owned(module.replace("::", "."))
@@ -380,6 +381,7 @@ mod tests {
     #[test]
     fn log_names_are_salts() {
         assert_eq!(log_name("saltern_minion::sign_in"), "salt.minion.sign_in");
+        assert_eq!(log_name("saltern::commands"), "salt.commands");
         assert_eq!(log_name("tokio::net"), "tokio.net");
         let levels = [("salt".to_owned(), Level::Error), ("salt.minion".to_owned(), Level::Debug)];
         assert_eq!(granular(&levels, "salt.minion.sign_in"), Some(Level::Debug));
