@@ -50,9 +50,9 @@ pub fn condition_input(positional: Vec<Value>, keywords: Map) -> Vec<Value> {
 pub(crate) fn split_kwarg(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once('=')?;
     let mut chars = name.chars();
-    let first = chars.next()?;
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    if !(word(first) && !first.is_numeric()) || !chars.all(|c| word(c) || c == '.' || c == '-') {
+    let good_start = chars.next().is_some_and(|c| word(c) && !c.is_numeric());
+    if !good_start || !chars.all(|c| word(c) || c == '.' || c == '-') {
         return None;
     }
     // `$` of the pattern also matches before one last newline, but `.*` takes none: no match then

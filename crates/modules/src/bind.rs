@@ -175,12 +175,9 @@ impl Bound {
         match self.get(name) {
             Value::Nil => Vec::new(),
             Value::List(items) => items.clone(),
-            Value::Str(text) => text
-                .split(',')
-                .map(str::trim)
-                .filter(|t| !t.is_empty())
-                .map(Value::from)
-                .collect(),
+            Value::Str(text) => {
+                text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect()
+            }
             other => vec![other.clone()],
         }
     }

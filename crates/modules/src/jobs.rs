@@ -174,8 +174,7 @@ impl JobTable {
             job.signal(signal);
             return Signalled::Sent(own_pid());
         }
-        let Some(load) =
-            self.elsewhere().into_iter().find(|load| load.get_str("jid") == Some(jid))
+        let Some(load) = self.elsewhere().into_iter().find(|load| load.get_str("jid") == Some(jid))
         else {
             return Signalled::NoJob;
         };

@@ -253,7 +253,9 @@ impl Pipes<'_> {
             let sinks = [&self.stdout, &self.stderr]
                 .map(|s| s.source.as_ref().map(|fd| (fd.as_fd(), PollFlags::IN)));
             let wanted = [stdin, sinks[0], sinks[1]];
-            fds.extend(wanted.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+            fds.extend(
+                wanted.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
+            );
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
                 Ok(_) => {}

@@ -123,7 +123,8 @@ impl Registry {
             .and_then(|jid| host.jobs().job(jid.as_str()))
             .unwrap_or_else(|| Job::detached(call.jid.as_ref().map_or("", |j| j.as_str())));
         let context = Context::new(self, host, call, job);
-        let result = bind_published(function, call).and_then(|bound| (function.run)(&context, bound));
+        let result =
+            bind_published(function, call).and_then(|bound| (function.run)(&context, bound));
         match result {
             Ok(value) => finished(function, value, context.retcode()),
             Err(error) => failed(&call.fun, function, error),
@@ -138,9 +139,8 @@ impl Registry {
         args: Vec<Value>,
         kwargs: Map,
     ) -> Result<Value, Error> {
-        let function = self
-            .find(fun)
-            .ok_or_else(|| Error::Exception(format!("KeyError: '{fun}'")))?;
+        let function =
+            self.find(fun).ok_or_else(|| Error::Exception(format!("KeyError: '{fun}'")))?;
         let bound = bind::bind(function, Signature::parse(function.signature), args, kwargs)?;
         (function.run)(outer, bound)
     }
@@ -171,8 +171,7 @@ impl Registry {
 
 fn bind_published(function: &Function, call: &Call) -> Result<Bound, Error> {
     let signature = Signature::parse(function.signature);
-    let (positional, mut keywords) =
-        bind::split_published(&signature, &call.args, &call.kwargs)?;
+    let (positional, mut keywords) = bind::split_published(&signature, &call.args, &call.kwargs)?;
     if signature.kwargs.is_some() {
         for (key, value) in &call.publication {
             keywords.insert(format!("__pub_{}", bind::to_text(key)), value.clone());

@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn words_as_python_splits_them() {
         let words = |line| split(line).unwrap();
-        assert_eq!(words(r#"a 'b c' "d \"e\" \n" f\ g """#), ["a", "b c", r#"d "e" \n"#, "f g", ""]);
+        assert_eq!(
+            words(r#"a 'b c' "d \"e\" \n" f\ g """#),
+            ["a", "b c", r#"d "e" \n"#, "f g", ""]
+        );
         assert_eq!(words("a'b'\"c\""), ["abc"]);
         assert!(words("  ").is_empty());
         assert!(split("a 'b").is_err());

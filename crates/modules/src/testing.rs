@@ -20,8 +20,8 @@ impl TempDir {
     pub(crate) fn new() -> Self {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir()
-            .join(format!("saltern-modules-{}-{unique}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("saltern-modules-{}-{unique}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         TempDir(dir.canonicalize().unwrap())
     }
@@ -59,6 +59,8 @@ pub(crate) struct TestHost {
     pub(crate) requests: Mutex<Vec<Map>>,
     pub(crate) fired: Mutex<Vec<(String, Map)>>,
     pub(crate) refreshed: Mutex<Vec<Refresh>>,
+    pub(crate) bus: Arc<Mutex<VecDeque<(String, Map)>>>,
+    pub(crate) printed: Mutex<Vec<String>>,
     jobs: JobTable,
 }
 
@@ -84,6 +86,8 @@ impl TestHost {
             requests: Mutex::default(),
             fired: Mutex::default(),
             refreshed: Mutex::default(),
+            bus: Arc::default(),
+            printed: Mutex::default(),
         }
     }
 
@@ -124,7 +128,10 @@ impl Host for TestHost {
         true
     }
     fn events(&self) -> Result<Box<dyn EventStream>, HostError> {
-        Err(HostError::NoMaster)
+        Ok(Box::new(TestBus(self.bus.clone())))
+    }
+    fn emit(&self, line: &str) {
+        self.printed.lock().unwrap().push(line.to_owned());
     }
     fn jobs(&self) -> &JobTable {
         &self.jobs
@@ -138,6 +145,15 @@ impl Host for TestHost {
     }
     fn is_local(&self) -> bool {
         self.local
+    }
+}
+
+struct TestBus(Arc<Mutex<VecDeque<(String, Map)>>>);
+
+impl EventStream for TestBus {
+    fn next(&mut self, _: Option<Duration>) -> Result<Option<(String, Map)>, HostError> {
+        let next = self.0.lock().unwrap().pop_front();
+        next.map(Some).ok_or(HostError::NoMaster)
     }
 }
 

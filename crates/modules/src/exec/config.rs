@@ -291,7 +291,10 @@ mod tests {
         assert_eq!(shown("config.option", &["grain"]), "1");
         assert_eq!(shown("config.option", &["test.foo"]), "'unconfigured'");
         assert_eq!(shown("config.option", &["nope"]), "''");
-        assert_eq!(shown("config.option", &["web.*", "wildcard=True"]), "{'web.host': 2, 'web.port': 80}");
+        assert_eq!(
+            shown("config.option", &["web.*", "wildcard=True"]),
+            "{'web.host': 2, 'web.port': 80}"
+        );
         assert_eq!(shown("config.dot_vals", &["web"]), "{'web.host': 2, 'web.port': 80}");
         assert_eq!(shown("config.merge", &["a"]), "{'x': 1, 'p': 3, 'o': 1}");
     }

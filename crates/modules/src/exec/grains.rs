@@ -199,9 +199,8 @@ fn filter_by(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
 
 /// `<conf_dir>/grains`, where static grains are kept.
 fn grains_file(ctx: &Context<'_>) -> Result<PathBuf, Error> {
-    let conf = ctx
-        .opt_str("conf_file")
-        .ok_or_else(|| Error::exec("the option 'conf_file' is not set"))?;
+    let conf =
+        ctx.opt_str("conf_file").ok_or_else(|| Error::exec("the option 'conf_file' is not set"))?;
     let conf = Path::new(&conf);
     let dir = if conf.is_dir() { Some(conf) } else { conf.parent() };
     Ok(dir.unwrap_or(Path::new("/etc/salt")).join("grains"))
@@ -462,7 +461,10 @@ mod tests {
         assert_eq!(shown(&h, "grains.get", &["nope"]), "''");
         assert_eq!(shown(&h, "grains.get", &["nope", "default=5"]), "5");
         assert_eq!(shown(&h, "grains.item", &["os", "nope"]), "{'os': 'Ubuntu', 'nope': ''}");
-        assert_eq!(shown(&h, "grains.item", &["id", "sanitize=True"]), "{'id': 'MINION.DOMAINNAME'}");
+        assert_eq!(
+            shown(&h, "grains.item", &["id", "sanitize=True"]),
+            "{'id': 'MINION.DOMAINNAME'}"
+        );
         assert_eq!(shown(&h, "grains.ls", &[]), "['app', 'id', 'os', 'os_family', 'roles']");
         assert_eq!(shown(&h, "grains.has_value", &["app:nope"]), "False");
         assert_eq!(shown(&h, "grains.equals", &["app:port", "80"]), "True");
@@ -506,13 +508,18 @@ mod tests {
         let h = host();
         let already = shown(&h, "grains.set", &["app:port", "80"]);
         assert_eq!(already, "{'comment': 'Grain is already set', 'changes': {}, 'result': True}");
-        assert!(shown(&h, "grains.set", &["roles", "x"]).contains("exists but is a dict or a list"));
+        assert!(
+            shown(&h, "grains.set", &["roles", "x"]).contains("exists but is a dict or a list")
+        );
         assert_eq!(
             shown(&h, "grains.set", &["app:port", "81"]),
             "{'comment': '', 'changes': {'app': {'port': 81, 'tags': ['a', 'b']}}, 'result': True}"
         );
         assert!(shown(&h, "grains.set", &["os:x", "1"]).contains("which is different"));
         assert!(shown(&h, "grains.remove", &["app:tags", "a"]).contains("'tags': ['b']"));
-        assert_eq!(shown(&h, "grains.remove", &["roles", "x"]), "'The val x was not in the list roles'");
+        assert_eq!(
+            shown(&h, "grains.remove", &["roles", "x"]),
+            "'The val x was not in the list roles'"
+        );
     }
 }

@@ -98,11 +98,7 @@ fn fits(ctx: &Context<'_>, tgt_type: &str, tgt: &Value, id: Option<&str>, delim:
     let own = opts.get_str("id").unwrap_or_default();
     let nodegroups = opts.get("nodegroups").and_then(Value::as_map);
     let options = Options { delimiter: delim, nodegroups };
-    let subject = Subject {
-        id: id.unwrap_or(own),
-        grains: Some(&*grains),
-        pillar: Some(&*pillar),
-    };
+    let subject = Subject { id: id.unwrap_or(own), grains: Some(&*grains), pillar: Some(&*pillar) };
     saltern_target::matches(tgt_type, tgt, &options, &subject)
 }
 
@@ -178,7 +174,10 @@ mod tests {
 
     #[test]
     fn values_are_chosen_by_target() {
-        assert_eq!(shown("match.filter_by", &["{x*: 1, m*: {a: 2}}", "merge={b: 3}"]), "{'a': 2, 'b': 3}");
+        assert_eq!(
+            shown("match.filter_by", &["{x*: 1, m*: {a: 2}}", "merge={b: 3}"]),
+            "{'a': 2, 'b': 3}"
+        );
         assert_eq!(shown("match.filter_by", &["{x*: 1, default: 5}"]), "5");
         assert_eq!(shown("match.search_by", &["{web: [m1, x], db: [y]}"]), "['web']");
         assert_eq!(shown("match.search_by", &["{db: [y]}"]), "None");

@@ -102,11 +102,8 @@ fn wrapped(value: Value, allow: &Map) -> Value {
 }
 
 fn functions(ctx: &Context<'_>) -> Result<Option<Map>, Error> {
-    let found = ctx.run(
-        "config.merge",
-        vec!["mine_functions".into(), Value::Map(Map::new())],
-        Map::new(),
-    )?;
+    let found =
+        ctx.run("config.merge", vec!["mine_functions".into(), Value::Map(Map::new())], Map::new())?;
     Ok(match found {
         Value::Map(map) if !map.is_empty() => Some(map),
         Value::List(items) if !items.is_empty() => Some(named(&items)),

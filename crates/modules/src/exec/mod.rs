@@ -12,6 +12,7 @@ mod r#match;
 mod mine;
 mod pillar;
 mod saltutil;
+mod state;
 mod status;
 mod sys;
 mod test;
@@ -28,6 +29,7 @@ pub(crate) static MODULES: &[&Module] = &[
     &mine::MODULE,
     &pillar::MODULE,
     &saltutil::MODULE,
+    &state::MODULE,
     &status::MODULE,
     &sys::MODULE,
     &test::MODULE,

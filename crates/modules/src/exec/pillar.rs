@@ -22,13 +22,7 @@ pub(crate) static MODULE: Module = Module {
             "Another name of pillar.items.",
             "pillar.data",
         ),
-        Function::new(
-            "fetch",
-            GET,
-            get,
-            "Another name of pillar.get.",
-            "pillar.fetch pkg:apache",
-        ),
+        Function::new("fetch", GET, get, "Another name of pillar.get.", "pillar.fetch pkg:apache"),
         Function::new(
             "file_exists",
             "path, saltenv=None",
@@ -74,13 +68,7 @@ pub(crate) static MODULE: Module = Module {
             "Lists the keys of a mapping in the pillar.",
             "pillar.keys web:sites",
         ),
-        Function::new(
-            "ls",
-            "*args",
-            ls,
-            "Compiles the pillar and lists its keys.",
-            "pillar.ls",
-        ),
+        Function::new("ls", "*args", ls, "Compiles the pillar and lists its keys.", "pillar.ls"),
         Function::new(
             "obfuscate",
             "*args, **kwargs",
@@ -125,10 +113,8 @@ fn compile(
 ) -> Result<Map, Error> {
     let from_saltenv = ctx.opt("pillarenv_from_saltenv").truthy();
     let configured = ctx.opt_str(if from_saltenv { "saltenv" } else { "pillarenv" });
-    let chosen = pillarenv
-        .or(if from_saltenv { saltenv } else { None })
-        .map(str::to_owned)
-        .or(configured);
+    let chosen =
+        pillarenv.or(if from_saltenv { saltenv } else { None }).map(str::to_owned).or(configured);
     Ok(ctx.host().compile_pillar(saltenv, chosen.as_deref(), overrides)?)
 }
 
@@ -265,10 +251,8 @@ mod tests {
 
     fn shown(fun: &str, args: &[&str]) -> String {
         let mut host = TestHost::new();
-        host.pillar = yaml::load("{a: {b: 1, l: [x]}, s: text, l: [1, 2]}")
-            .unwrap()
-            .into_map()
-            .unwrap();
+        host.pillar =
+            yaml::load("{a: {b: 1, l: [x]}, s: text, l: [1, 2]}").unwrap().into_map().unwrap();
         repr(&run_on(&Arc::new(host), fun, args).value)
     }
 

@@ -324,9 +324,23 @@ fn sync(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
         return Ok(Value::List(Vec::new()));
     }
     let kinds = [
-        "clouds", "beacons", "modules", "states", "sdb", "grains", "renderers", "returners",
-        "output", "utils", "log_handlers", "executors", "proxymodules", "engines", "thorium",
-        "serializers", "matchers",
+        "clouds",
+        "beacons",
+        "modules",
+        "states",
+        "sdb",
+        "grains",
+        "renderers",
+        "returners",
+        "output",
+        "utils",
+        "log_handlers",
+        "executors",
+        "proxymodules",
+        "engines",
+        "thorium",
+        "serializers",
+        "matchers",
     ];
     Ok(kinds.into_iter().map(|kind| (kind, Value::List(Vec::new()))).collect())
 }

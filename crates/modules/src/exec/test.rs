@@ -14,41 +14,203 @@ pub(crate) static MODULE: Module = Module {
     name: "test",
     doc: "Try out minions and the way to them.",
     functions: &[
-        Function::new("arg", "*args, **kwargs", arg, "Returns the arguments as they arrived.", "test.arg 1 two wow='{a: 1}'"),
-        Function::new("arg_clean", "*args, **kwargs", arg_clean, "Returns the arguments without what the publication adds.", "test.arg_clean 1 two wow='{a: 1}'"),
-        Function::new("arg_repr", "*args, **kwargs", arg_repr, "Returns the arguments as Python would write them.", "test.arg_repr 1 two wow='{a: 1}'"),
-        Function::new("arg_type", "*args, **kwargs", arg_type, "Returns the types of the arguments.", "test.arg_type 1 int"),
-        Function::new("assertion", "assertion", assertion, "Fails unless the argument is true.", "test.assertion False"),
-        Function::new("attr_call", "", attr_call, "Returns the grains by way of another module.", "test.attr_call"),
-        Function::new("collatz", "start", collatz, "Computes the Collatz sequence of a number; returns it and the seconds it took.", "test.collatz 3"),
+        Function::new(
+            "arg",
+            "*args, **kwargs",
+            arg,
+            "Returns the arguments as they arrived.",
+            "test.arg 1 two wow='{a: 1}'",
+        ),
+        Function::new(
+            "arg_clean",
+            "*args, **kwargs",
+            arg_clean,
+            "Returns the arguments without what the publication adds.",
+            "test.arg_clean 1 two wow='{a: 1}'",
+        ),
+        Function::new(
+            "arg_repr",
+            "*args, **kwargs",
+            arg_repr,
+            "Returns the arguments as Python would write them.",
+            "test.arg_repr 1 two wow='{a: 1}'",
+        ),
+        Function::new(
+            "arg_type",
+            "*args, **kwargs",
+            arg_type,
+            "Returns the types of the arguments.",
+            "test.arg_type 1 int",
+        ),
+        Function::new(
+            "assertion",
+            "assertion",
+            assertion,
+            "Fails unless the argument is true.",
+            "test.assertion False",
+        ),
+        Function::new(
+            "attr_call",
+            "",
+            attr_call,
+            "Returns the grains by way of another module.",
+            "test.attr_call",
+        ),
+        Function::new(
+            "collatz",
+            "start",
+            collatz,
+            "Computes the Collatz sequence of a number; returns it and the seconds it took.",
+            "test.collatz 3",
+        ),
         Function::new("conf_test", "", conf_test, "Returns the option test.foo.", "test.conf_test"),
-        Function::new("cross_test", "func, args=None", cross_test, "Calls another function from within the minion.", "test.cross_test file.gid_to_group '[0]'"),
+        Function::new(
+            "cross_test",
+            "func, args=None",
+            cross_test,
+            "Calls another function from within the minion.",
+            "test.cross_test file.gid_to_group '[0]'",
+        ),
         Function::new("echo", "text", echo, "Returns the text.", "test.echo 'hello there'"),
-        Function::new("exception", "message='Test Exception'", exception, "Fails with that message.", "test.exception 'no luck'"),
+        Function::new(
+            "exception",
+            "message='Test Exception'",
+            exception,
+            "Fails with that message.",
+            "test.exception 'no luck'",
+        ),
         Function::new("false", "", |_, _| Ok(Value::Bool(false)), "Returns False.", "test.false"),
-        Function::new("fib", "num", fib, "Computes a Fibonacci number; returns it and the seconds it took.", "test.fib 30"),
+        Function::new(
+            "fib",
+            "num",
+            fib,
+            "Computes a Fibonacci number; returns it and the seconds it took.",
+            "test.fib 30",
+        ),
         Function::new("get_opts", "", get_opts, "Returns the minion's options.", "test.get_opts"),
-        Function::new("kwarg", "**kwargs", kwarg, "Returns the keyword arguments as they arrived.", "test.kwarg num=1 txt=two"),
-        Function::new("module_report", "", module_report, "Lists all modules and functions.", "test.module_report"),
-        Function::new("opts_pkg", "", opts_pkg, "Returns the minion's options together with its grains.", "test.opts_pkg"),
-        Function::new("outputter", "data", outputter, "Returns the argument, to try an outputter on.", "test.outputter foobar --out yaml"),
+        Function::new(
+            "kwarg",
+            "**kwargs",
+            kwarg,
+            "Returns the keyword arguments as they arrived.",
+            "test.kwarg num=1 txt=two",
+        ),
+        Function::new(
+            "module_report",
+            "",
+            module_report,
+            "Lists all modules and functions.",
+            "test.module_report",
+        ),
+        Function::new(
+            "opts_pkg",
+            "",
+            opts_pkg,
+            "Returns the minion's options together with its grains.",
+            "test.opts_pkg",
+        ),
+        Function::new(
+            "outputter",
+            "data",
+            outputter,
+            "Returns the argument, to try an outputter on.",
+            "test.outputter foobar --out yaml",
+        ),
         Function::new("ping", "", ping, "Returns True: the minion is up and answers.", "test.ping"),
-        Function::new("provider", "module", provider, "Names the provider of a module.", "test.provider service"),
-        Function::new("providers", "", providers, "Maps the providers to their modules.", "test.providers"),
-        Function::new("raise_exception", "name, *args, **kwargs", raise_exception, "Fails as the named exception does; False when there is none of that name.", "test.raise_exception salt.exceptions.CommandExecutionError 'no luck'"),
-        Function::new("rand_sleep", "max=60", rand_sleep, "Sleeps for a random number of seconds.", "test.rand_sleep 60"),
-        Function::new("rand_str", "size=9999999999, hash_type=None", random_hash, "Another name of test.random_hash.", "test.rand_str"),
-        Function::new("random_hash", "size=9999999999, hash_type=None", random_hash, "Returns the hash of a random number of 1 to size.", "test.random_hash hash_type=sha512"),
-        Function::new("retcode", "code=42", retcode, "Sets the return code of the job.", "test.retcode 42"),
+        Function::new(
+            "provider",
+            "module",
+            provider,
+            "Names the provider of a module.",
+            "test.provider service",
+        ),
+        Function::new(
+            "providers",
+            "",
+            providers,
+            "Maps the providers to their modules.",
+            "test.providers",
+        ),
+        Function::new(
+            "raise_exception",
+            "name, *args, **kwargs",
+            raise_exception,
+            "Fails as the named exception does; False when there is none of that name.",
+            "test.raise_exception salt.exceptions.CommandExecutionError 'no luck'",
+        ),
+        Function::new(
+            "rand_sleep",
+            "max=60",
+            rand_sleep,
+            "Sleeps for a random number of seconds.",
+            "test.rand_sleep 60",
+        ),
+        Function::new(
+            "rand_str",
+            "size=9999999999, hash_type=None",
+            random_hash,
+            "Another name of test.random_hash.",
+            "test.rand_str",
+        ),
+        Function::new(
+            "random_hash",
+            "size=9999999999, hash_type=None",
+            random_hash,
+            "Returns the hash of a random number of 1 to size.",
+            "test.random_hash hash_type=sha512",
+        ),
+        Function::new(
+            "retcode",
+            "code=42",
+            retcode,
+            "Sets the return code of the job.",
+            "test.retcode 42",
+        ),
         Function::new("sleep", "length", sleep, "Sleeps that many seconds.", "test.sleep 20"),
         Function::new("stack", "", stack, "Describes where the call runs.", "test.stack"),
         Function::new("true", "", |_, _| Ok(Value::Bool(true)), "Returns True.", "test.true"),
-        Function::new("try", "module, return_try_exception=False, **kwargs", try_, "Calls a function and returns None if it fails, or the error when return_try_exception is set.", "test.try module=file.read path=/no/such/file"),
-        Function::new("tty", "*args, **kwargs", tty, "Has moved to cmd.tty.", "cmd.tty tty0 'This is a test'"),
-        Function::new("version", "", version, "Returns the version of Salt this minion works like.", "test.version"),
-        Function::new("versions", "", versions_report, "Another name of test.versions_report.", "test.versions"),
-        Function::new("versions_information", "", versions_information, "Returns the versions of the program and the system.", "test.versions_information"),
-        Function::new("versions_report", "", versions_report, "Returns the versions of the program and the system as text.", "test.versions_report"),
+        Function::new(
+            "try",
+            "module, return_try_exception=False, **kwargs",
+            try_,
+            "Calls a function and returns None if it fails, or the error when return_try_exception is set.",
+            "test.try module=file.read path=/no/such/file",
+        ),
+        Function::new(
+            "tty",
+            "*args, **kwargs",
+            tty,
+            "Has moved to cmd.tty.",
+            "cmd.tty tty0 'This is a test'",
+        ),
+        Function::new(
+            "version",
+            "",
+            version,
+            "Returns the version of Salt this minion works like.",
+            "test.version",
+        ),
+        Function::new(
+            "versions",
+            "",
+            versions_report,
+            "Another name of test.versions_report.",
+            "test.versions",
+        ),
+        Function::new(
+            "versions_information",
+            "",
+            versions_information,
+            "Returns the versions of the program and the system.",
+            "test.versions_information",
+        ),
+        Function::new(
+            "versions_report",
+            "",
+            versions_report,
+            "Returns the versions of the program and the system as text.",
+            "test.versions_report",
+        ),
     ],
 };
 
@@ -208,8 +370,7 @@ fn providers(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {
 
 fn module_report(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {
     let functions: Vec<String> = ctx.registry().functions().map(|(name, _)| name).collect();
-    let modules: Vec<String> =
-        ctx.registry().modules().iter().map(|m| m.name.to_owned()).collect();
+    let modules: Vec<String> = ctx.registry().modules().iter().map(|m| m.name.to_owned()).collect();
     Ok(Value::Map(Map::from([
         ("functions", Value::from(functions.clone())),
         ("function_attrs", functions.clone().into()),
@@ -333,12 +494,18 @@ mod tests {
     #[test]
     fn arguments_are_told_as_they_came() {
         let value = ok("test.arg", &["1", "two", "3.5", "txt=hello", "wow={a: 1}"]);
-        assert_eq!(pyrepr::repr(&value), "{'args': [1, 'two', 3.5], 'kwargs': {'txt': 'hello', 'wow': {'a': 1}}}");
+        assert_eq!(
+            pyrepr::repr(&value),
+            "{'args': [1, 'two', 3.5], 'kwargs': {'txt': 'hello', 'wow': {'a': 1}}}"
+        );
         let value = ok("test.arg_repr", &["1", "two=2"]);
         assert_eq!(value.get("args"), Some(&Value::from("(1,)")));
         assert_eq!(value.get("kwargs"), Some(&Value::from("{'two': 2}")));
         let value = ok("test.arg_type", &["1", "x"]);
-        assert_eq!(pyrepr::repr(&value), r#"{'args': ["<class 'int'>", "<class 'str'>"], 'kwargs': {}}"#);
+        assert_eq!(
+            pyrepr::repr(&value),
+            r#"{'args': ["<class 'int'>", "<class 'str'>"], 'kwargs': {}}"#
+        );
     }
 
     #[test]
@@ -357,12 +524,24 @@ mod tests {
     #[test]
     fn failures_have_the_words_of_salt() {
         let text = |fun: &str, args: &[&str]| to_text(&run(fun, args).value);
-        assert!(text("test.exception", &["Oh noes"]).starts_with("The minion function caused an exception: Exception: Oh noes"));
-        assert_eq!(text("test.raise_exception", &["salt.exceptions.CommandExecutionError", "bad"]), "ERROR: bad");
-        assert_eq!(text("test.raise_exception", &["salt.exceptions.SaltInvocationError", "bad"]), "ERROR executing 'test.raise_exception': bad");
+        assert!(
+            text("test.exception", &["Oh noes"])
+                .starts_with("The minion function caused an exception: Exception: Oh noes")
+        );
+        assert_eq!(
+            text("test.raise_exception", &["salt.exceptions.CommandExecutionError", "bad"]),
+            "ERROR: bad"
+        );
+        assert_eq!(
+            text("test.raise_exception", &["salt.exceptions.SaltInvocationError", "bad"]),
+            "ERROR executing 'test.raise_exception': bad"
+        );
         assert!(text("test.ping", &["1"]).starts_with("Passed invalid arguments to test.ping: ping() takes 0 positional arguments but 1 was given\n"));
         assert!(text("test.echo", &[]).starts_with("Passed invalid arguments to test.echo: echo() missing 1 required positional argument: 'text'\n"));
-        assert_eq!(text("test.ping", &["a=1"]), "ERROR executing 'test.ping': The following keyword arguments are not valid: a=1");
+        assert_eq!(
+            text("test.ping", &["a=1"]),
+            "ERROR executing 'test.ping': The following keyword arguments are not valid: a=1"
+        );
         assert_eq!(text("no.such", &[]), "'no.such' is not available.");
         let near = run("test.pin", &[]);
         assert_eq!(near.value.get("test.pin"), Some(&Value::from("'test.pin' is not available.")));
@@ -395,6 +574,12 @@ mod tests {
         host.grains.insert("saltversion", "3006.24");
         let host = Arc::new(host);
         assert_eq!(run_on(&host, "test.version", &[]).value, Value::from("3006.24"));
-        assert!(run_on(&host, "test.versions_report", &[]).value.as_str().unwrap().contains("Salt: 3006.24"));
+        assert!(
+            run_on(&host, "test.versions_report", &[])
+                .value
+                .as_str()
+                .unwrap()
+                .contains("Salt: 3006.24")
+        );
     }
 }

@@ -40,19 +40,27 @@ pub(crate) static MODULE: Module = Module {
             "run",
             common!("redirect_stderr=True", "bg=False", "encoded_cmd=False", "raise_err=False"),
             run,
-            RUN[0], RUN[1],
+            RUN[0],
+            RUN[1],
         ),
         Function::new(
             "run_all",
             common!("redirect_stderr=False", "encoded_cmd=False"),
             run_all,
-            RUN_ALL[0], RUN_ALL[1],
+            RUN_ALL[0],
+            RUN_ALL[1],
         ),
         Function::new("run_bg", common!(), run_bg, RUN_BG[0], RUN_BG[1]),
         Function::new("run_stderr", common!(), run_stderr, RUN_STDERR[0], RUN_STDERR[1]),
         Function::new("run_stdout", common!(), run_stdout, RUN_STDOUT[0], RUN_STDOUT[1]),
         Function::new("script", script::SIGNATURE, script::script, SCRIPT[0], SCRIPT[1]),
-        Function::new("script_retcode", script::SIGNATURE, script::script_retcode, SCRIPT_RETCODE[0], SCRIPT_RETCODE[1]),
+        Function::new(
+            "script_retcode",
+            script::SIGNATURE,
+            script::script_retcode,
+            SCRIPT_RETCODE[0],
+            SCRIPT_RETCODE[1],
+        ),
         Function::new("shell", common!("bg=False"), shell, SHELL[0], SHELL[1]),
         Function::new("shells", "", which::shells, SHELLS[0], SHELLS[1]),
         Function::new("tty", "device, echo=''", which::tty, TTY[0], TTY[1]),
@@ -91,10 +99,8 @@ const RUN_BG: [&str; 2] = [
     "Starts a command, does not wait for it, and returns its process id. It outlives the minion.",
     "cmd.run_bg 'backup --everything'",
 ];
-const SHELL: [&str; 2] = [
-    "As cmd.run, but always through the shell.",
-    "cmd.shell 'for i in 1 2 3; do echo $i; done'",
-];
+const SHELL: [&str; 2] =
+    ["As cmd.run, but always through the shell.", "cmd.shell 'for i in 1 2 3; do echo $i; done'"];
 const SCRIPT: [&str; 2] = [
     "Fetches a script (salt://, file:// or a path), runs a copy of it and returns pid, retcode, stdout and stderr. args is one text, split into words, or a list.",
     "cmd.script salt://scripts/setup.sh 'first second' cwd=/tmp",
@@ -103,26 +109,13 @@ const SCRIPT_RETCODE: [&str; 2] = [
     "As cmd.script, but returns only the return code.",
     "cmd.script_retcode salt://scripts/check.sh",
 ];
-const WHICH: [&str; 2] = [
-    "The path of a program, as the search path finds it.",
-    "cmd.which cat",
-];
-const WHICH_BIN: [&str; 2] = [
-    "The path of the first program of a list that is there.",
-    "cmd.which_bin '[pip3, pip]'",
-];
-const HAS_EXEC: [&str; 2] = [
-    "Whether a program is there.",
-    "cmd.has_exec cat",
-];
-const SHELLS: [&str; 2] = [
-    "The shells of /etc/shells.",
-    "cmd.shells",
-];
-const TTY: [&str; 2] = [
-    "Writes a text to a terminal.",
-    "cmd.tty pts3 'The machine stops in a minute'",
-];
+const WHICH: [&str; 2] = ["The path of a program, as the search path finds it.", "cmd.which cat"];
+const WHICH_BIN: [&str; 2] =
+    ["The path of the first program of a list that is there.", "cmd.which_bin '[pip3, pip]'"];
+const HAS_EXEC: [&str; 2] = ["Whether a program is there.", "cmd.has_exec cat"];
+const SHELLS: [&str; 2] = ["The shells of /etc/shells.", "cmd.shells"];
+const TTY: [&str; 2] =
+    ["Writes a text to a terminal.", "cmd.tty pts3 'The machine stops in a minute'"];
 
 fn run(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     run_mixed(ctx, &args, false)

@@ -186,13 +186,14 @@ impl Options {
             Some(code) => {
                 let text = error.to_string();
                 let text = text.split(" (os error").next().unwrap_or_default();
-                format!("[Errno {code}] {text}")
+                let program = self.program().ok().and_then(|p| p.argv.into_iter().next());
+                format!("[Errno {code}] {text}: '{}'", program.unwrap_or_default())
             }
             None => error.to_string(),
         };
         let shell = if self.python_shell { "True" } else { "False" };
         Error::exec(format!(
-            "Unable to run command '{cmd}' with the context {{'cwd': '{}', 'shell': {shell}}}, \
+            "Unable to run command '{cmd}' with the context '{{'cwd': '{}', 'shell': {shell}}}', \
              reason: {reason}",
             self.cwd
         ))
@@ -379,9 +380,9 @@ fn environment(
         let path = format!("{first}:{path}");
         set(&mut all, "PATH", &path);
     }
-    if let Some((key, _)) = all.iter().find(|(k, v)| {
-        k.is_empty() || k.contains(['=', '\0']) || v.contains('\0')
-    }) {
+    if let Some((key, _)) =
+        all.iter().find(|(k, v)| k.is_empty() || k.contains(['=', '\0']) || v.contains('\0'))
+    {
         return Err(Error::invalid(format!("'{key}' is no name of an environment variable")));
     }
     Ok(all)
@@ -477,7 +478,8 @@ fn timeout(args: &Bound) -> Result<Option<(Duration, String)>, Error> {
     if !value.truthy() {
         return Ok(None);
     }
-    let seconds = value.as_f64().filter(|s| *s > 0.0).and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let seconds =
+        value.as_f64().filter(|s| *s > 0.0).and_then(|s| Duration::try_from_secs_f64(s).ok());
     match seconds {
         Some(seconds) => Ok(Some((seconds, to_text(value)))),
         None => Err(Error::exec(format!("Error: timeout {} must be a number", to_text(value)))),

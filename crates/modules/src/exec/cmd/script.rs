@@ -73,9 +73,9 @@ impl Copy {
         };
         let dir = args.opt_text("cwd").map_or_else(std::env::temp_dir, PathBuf::from);
         let source = source.split('?').next().unwrap_or_default();
-        let extension = Path::new(source).extension().map_or(String::new(), |e| {
-            format!(".{}", e.to_string_lossy())
-        });
+        let extension = Path::new(source)
+            .extension()
+            .map_or(String::new(), |e| format!(".{}", e.to_string_lossy()));
         // A name that cannot be guessed, created new: nothing planted there is ever run.
         let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
         let path = dir.join(format!("__salt.tmp.{random}{extension}"));

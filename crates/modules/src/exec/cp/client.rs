@@ -66,8 +66,11 @@ pub(super) fn inside(path: &str) -> Result<PathBuf, Error> {
     if clean.as_os_str().is_empty() || path.contains('\0') { Err(refused()) } else { Ok(clean) }
 }
 
+/// Which paths are meant.
+pub(super) type Pattern = Box<dyn Fn(&str) -> bool>;
+
 /// A shell pattern, or a regular expression after `E@`.
-pub(super) fn pattern(text: Option<&str>) -> Result<Option<Box<dyn Fn(&str) -> bool>>, Error> {
+pub(super) fn pattern(text: Option<&str>) -> Result<Option<Pattern>, Error> {
     let Some(text) = text else { return Ok(None) };
     if let Some(expression) = text.strip_prefix("E@") {
         let regex = fancy_regex::Regex::new(expression)
@@ -136,12 +139,14 @@ impl<'a> FileClient<'a> {
             Url::Salt { path, env } => self.about("_file_hash", path, env),
             Url::Local(path) if path.is_file() => {
                 let kind = self.hash_type();
-                let hsum = hash_of(path, kind).map_err(|e| crate::exec::file::os_error(&e, path))?;
+                let hsum =
+                    hash_of(path, kind).map_err(|e| crate::exec::file::os_error(&e, path))?;
                 Ok(Value::from_iter([("hsum", hsum.as_str()), ("hash_type", kind.name())]))
             }
             Url::Local(path) => {
                 log::warn!("specified file {} is not present to generate hash", path.display());
-                Ok(Value::Map(Map::new()))
+                // Salt's shape for this: no hash, and no stat beside it.
+                Ok(Value::List(vec![Value::Map(Map::new()), Value::Nil]))
             }
             Url::Other(scheme) => Err(unsupported(scheme)),
         }
@@ -184,9 +189,10 @@ impl<'a> FileClient<'a> {
     pub(super) fn cached(&self, url: &Url) -> Result<Option<PathBuf>, Error> {
         let (places, cache) = match url {
             Url::Salt { path, env } => (vec![self.cache_place(env, path)?], self.cachedir()?),
-            Url::Local(path) => {
-                (Vec::new(), self.cachedir()?.join("localfiles").join(inside(&path.to_string_lossy())?))
-            }
+            Url::Local(path) => (
+                Vec::new(),
+                self.cachedir()?.join("localfiles").join(inside(&path.to_string_lossy())?),
+            ),
             Url::Other(_) => return Ok(None),
         };
         let local = matches!(url, Url::Local(_)).then_some(cache);
@@ -240,11 +246,10 @@ impl<'a> FileClient<'a> {
             log::debug!("Could not find file '{path}' in saltenv '{env}'");
             return Ok(None);
         };
-        let kind = hash
-            .get("hash_type")
-            .and_then(Value::as_str)
-            .and_then(HashType::parse)
-            .ok_or_else(|| Error::exec(format!("the master names no known hash of '{path}'")))?;
+        let kind =
+            hash.get("hash_type").and_then(Value::as_str).and_then(HashType::parse).ok_or_else(
+                || Error::exec(format!("the master names no known hash of '{path}'")),
+            )?;
         let place = match dest {
             Some(dest) => destination(dest, path),
             None => self.cache_place(env, path)?,

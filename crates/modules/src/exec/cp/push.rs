@@ -96,8 +96,7 @@ pub(super) fn push_dir(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     });
     for file in &files {
         let relative = file.strip_prefix(&root).unwrap_or(file).to_string_lossy();
-        let target =
-            upload.as_ref().map(|u| format!("/{}/{relative}", u.trim_matches('/')));
+        let target = upload.as_ref().map(|u| format!("/{}/{relative}", u.trim_matches('/')));
         if !send(ctx, file, target.as_deref())? {
             return Ok(Value::Bool(false));
         }

@@ -122,11 +122,8 @@ pub(super) fn contains_regex(_: &Context<'_>, args: Bound) -> Result<Value, Erro
 pub(super) fn contains_glob(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     let pattern = Glob::new(&args.text("glob_expr"));
     let Ok(bytes) = fs::read(path_arg(&args, "path")) else { return Ok(Value::Bool(false)) };
-    let text = String::from_utf8_lossy(&bytes);
-    let found = text.split_inclusive('\n').any(|line| {
-        pattern.matches(line) || pattern.matches(line.trim_end_matches('\n'))
-    });
-    Ok(Value::Bool(found))
+    // The whole text has to match, so a part of it is sought by `*part*`.
+    Ok(Value::Bool(pattern.matches(&String::from_utf8_lossy(&bytes))))
 }
 
 pub(super) fn grep(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
@@ -139,19 +136,4 @@ pub(super) fn grep(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     cmd.push(Value::from(path.to_string_lossy().into_owned()));
     let kwargs = Map::from([("python_shell", false), ("ignore_retcode", true)]);
     ctx.run("cmd.run_all", vec![Value::List(cmd)], kwargs)
-}
-
-pub(super) fn tail(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
-    let path = path_arg(&args, "path");
-    if !path.is_file() {
-        return Err(Error::invalid(format!("File not found: {}", path.display())));
-    }
-    let count = usize::try_from(args.int("lines")?)
-        .map_err(|_| Error::invalid("'lines' must not be negative"))?;
-    let bytes = read_limited(&path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(count);
-    let last = lines.get(from..).unwrap_or_default();
-    Ok(Value::List(last.iter().map(|line| Value::from(*line)).collect()))
 }

@@ -150,17 +150,9 @@ fn grouped(ops: &[Op]) -> Vec<Vec<Op>> {
     let mut group: Vec<Op> = Vec::new();
     for op in ops {
         if op.equal && op.a.1 - op.a.0 > 2 * CONTEXT {
-            group.push(Op {
-                a: (op.a.0, op.a.0 + CONTEXT),
-                b: (op.b.0, op.b.0 + CONTEXT),
-                ..op
-            });
+            group.push(Op { a: (op.a.0, op.a.0 + CONTEXT), b: (op.b.0, op.b.0 + CONTEXT), ..op });
             groups.push(std::mem::take(&mut group));
-            group.push(Op {
-                a: (op.a.1 - CONTEXT, op.a.1),
-                b: (op.b.1 - CONTEXT, op.b.1),
-                ..op
-            });
+            group.push(Op { a: (op.a.1 - CONTEXT, op.a.1), b: (op.b.1 - CONTEXT, op.b.1), ..op });
         } else {
             group.push(op);
         }

@@ -174,7 +174,7 @@ impl Search {
                 }
                 "test" => search.test = value == "True",
                 "exec" => return Err("\"exec\" is not supported; use cmd.run".to_owned()),
-                other => return Err(format!("invalid criterion specification \"{other}\"")),
+                other => return Err(format!("invalid option \"{other}\"")),
             }
         }
         Ok(search)
@@ -197,6 +197,8 @@ impl Search {
                 self.walk(ctx, &entry.path(), depth + 1, found)?;
             }
         }
+        // Conditions look at what a link leads to, where that is there.
+        let meta = fs::metadata(path).unwrap_or(meta);
         if self.min_depth.is_none_or(|min| depth >= min)
             && self.tests.iter().all(|test| test.holds(path, &meta))
         {
@@ -211,8 +213,11 @@ impl Search {
                 return Ok(());
             }
             if !self.test {
-                let removed =
-                    if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                let removed = if meta.is_dir() && !path.is_symlink() {
+                    fs::remove_dir_all(path)
+                } else {
+                    fs::remove_file(path)
+                };
                 removed.map_err(|e| super::os_error(&e, path))?;
             }
         }
@@ -266,7 +271,7 @@ fn sizes(value: &str) -> Result<(u64, u64), String> {
     };
     let number = number.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim();
     let number: f64 = number.parse().map_err(|_| invalid())?;
-    if !(number >= 0.0) {
+    if number.is_nan() || number < 0.0 {
         return Err(invalid());
     }
     let bytes = (number * multiplier as f64) as u64;
@@ -314,8 +319,7 @@ fn interval(value: &str) -> Result<Test, String> {
     Ok(if newer { Test::Newer(time) } else { Test::Older(time) })
 }
 
-const FIELDS: [&str; 9] =
-    ["path", "name", "size", "type", "mode", "user", "group", "mtime", "md5"];
+const FIELDS: [&str; 9] = ["path", "name", "size", "type", "mode", "user", "group", "mtime", "md5"];
 
 fn fields(value: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> = value
@@ -332,9 +336,9 @@ fn fields(value: &str) -> Result<Vec<String>, String> {
 
 fn show(field: &str, path: &Path, meta: &Metadata) -> Value {
     match field {
-        "name" => Value::from(
-            path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        ),
+        "name" => {
+            Value::from(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+        }
         "size" => meta.size().into(),
         "type" => Value::from(match kind(meta) {
             "file" => "f",

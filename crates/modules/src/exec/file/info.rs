@@ -183,7 +183,9 @@ pub(super) fn check_hash(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
         None => {
             let kind = HashType::of_hex_len(given.len()).ok_or_else(|| {
                 Error::invalid(format!(
-                    "Hash {given} (length: {}) could not be matched to a supported hash type",
+                    "Hash {given} (length: {}) could not be matched to a supported \
+                     hash type. The supported hash types and lengths are: md5 (32), sha1 (40), \
+                     sha224 (56), sha256 (64), sha384 (96), sha512 (128)",
                     given.len()
                 ))
             })?;
@@ -228,16 +230,10 @@ pub(super) fn readlink(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
         return Err(Error::invalid(format!("Path to link must be absolute: {}", path.display())));
     }
     if !path.is_symlink() {
-        return Err(Error::invalid(format!(
-            "A valid link was not specified: {}",
-            path.display()
-        )));
+        return Err(Error::invalid(format!("A valid link was not specified: {}", path.display())));
     }
-    let target = if args.truthy("canonicalize") {
-        fs::canonicalize(&path)
-    } else {
-        fs::read_link(&path)
-    };
+    let target =
+        if args.truthy("canonicalize") { fs::canonicalize(&path) } else { fs::read_link(&path) };
     Ok(Value::from(text(&target.map_err(|e| os_error(&e, &path))?)))
 }
 
@@ -250,7 +246,8 @@ pub(super) fn readdir(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
         return Err(Error::invalid("A valid directory was not specified."));
     }
     let entries = fs::read_dir(&path).map_err(|e| os_error(&e, &path))?;
-    let names = entries.flatten().map(|e| Value::from(e.file_name().to_string_lossy().into_owned()));
+    let names =
+        entries.flatten().map(|e| Value::from(e.file_name().to_string_lossy().into_owned()));
     Ok(Value::List([".", ".."].map(Value::from).into_iter().chain(names).collect()))
 }
 

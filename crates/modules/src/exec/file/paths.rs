@@ -54,12 +54,13 @@ pub(super) fn normalized(path: &str) -> String {
 pub(super) fn join(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     let mut path = String::new();
     for part in args.varargs.iter().map(to_text) {
-        // Salt's join keeps everything below the first part, unlike Python's.
-        let part = if path.is_empty() { part.as_str() } else { part.trim_start_matches('/') };
-        if !path.is_empty() && !path.ends_with('/') {
+        // An absolute part makes those before it void, as in Python.
+        if part.starts_with('/') {
+            path.clear();
+        } else if !path.is_empty() && !path.ends_with('/') {
             path.push('/');
         }
-        path.push_str(part);
+        path.push_str(&part);
     }
-    Ok(Value::from(normalized(&path)))
+    Ok(Value::from(path))
 }

@@ -70,9 +70,7 @@ fn flag_letters(flags: &Value) -> Result<String, Error> {
                     "U" | "UNICODE" | "L" | "LOCALE" | "A" | "ASCII" | "" => {}
                     "8" => add('m'),
                     name => {
-                        return Err(Error::invalid(format!(
-                            "Invalid re flag given: {name}"
-                        )));
+                        return Err(Error::invalid(format!("Invalid re flag given: {name}")));
                     }
                 }
             }
@@ -203,14 +201,10 @@ pub(super) fn replace(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     let prepend = args.truthy("prepend_if_not_found");
     let search_only = args.truthy("search_only");
     if search_only && (append || prepend) {
-        return Err(Error::invalid(
-            "search_only cannot be used with append/prepend_if_not_found",
-        ));
+        return Err(Error::invalid("search_only cannot be used with append/prepend_if_not_found"));
     }
     if append && prepend {
-        return Err(Error::invalid(
-            "Only one of append and prepend_if_not_found is permitted",
-        ));
+        return Err(Error::invalid("Only one of append and prepend_if_not_found is permitted"));
     }
     let Some(old) = text_of(&path)? else {
         if args.truthy("ignore_if_missing") {

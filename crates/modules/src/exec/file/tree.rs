@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown as set_owner, lchown as set_link_owner, symlink as make_link};
+use std::os::unix::fs::{
+    PermissionsExt, chown as set_owner, lchown as set_link_owner, symlink as make_link,
+};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -33,24 +35,25 @@ fn parse_mode(mode: &Value) -> Option<u32> {
 fn set_permissions(path: &Path, args: &Bound) -> Result<(), Error> {
     let (user, group) = (args.get("user"), args.get("group"));
     let uid = match user.truthy() {
-        true => Some(uid_of(user).ok_or_else(|| {
-            Error::exec(format!("User '{}' is not available", to_text(user)))
-        })?),
+        true => Some(
+            uid_of(user)
+                .ok_or_else(|| Error::exec(format!("User '{}' is not available", to_text(user))))?,
+        ),
         false => None,
     };
-    let gid = match group.truthy() {
-        true => Some(gid_of(group).ok_or_else(|| {
-            Error::exec(format!("Group '{}' is not available", to_text(group)))
-        })?),
-        false => None,
-    };
+    let gid =
+        match group.truthy() {
+            true => Some(gid_of(group).ok_or_else(|| {
+                Error::exec(format!("Group '{}' is not available", to_text(group)))
+            })?),
+            false => None,
+        };
     if uid.is_some() || gid.is_some() {
         set_owner(path, uid, gid).map_err(|e| os_error(&e, path))?;
     }
     if args.get("mode").truthy() {
-        let mode = parse_mode(args.get("mode")).ok_or_else(|| {
-            Error::invalid(format!("'{}' is no file mode", args.text("mode")))
-        })?;
+        let mode = parse_mode(args.get("mode"))
+            .ok_or_else(|| Error::invalid(format!("'{}' is no file mode", args.text("mode"))))?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|e| os_error(&e, path))?;
     }
@@ -161,10 +164,11 @@ pub(super) fn rmdir(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     if !path.is_dir() {
         return Err(Error::invalid("A valid directory was not specified."));
     }
-    Ok(match fs::remove_dir(&path) {
-        Ok(()) => Value::Bool(true),
-        Err(e) => Value::from(strerror(&e)),
-    })
+    let removed = fs::remove_dir(&path);
+    if let Err(error) = &removed {
+        log::error!("{} cannot be removed: {error}", path.display());
+    }
+    Ok(Value::Bool(removed.is_ok()))
 }
 
 pub(super) fn copy(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
@@ -173,9 +177,8 @@ pub(super) fn copy(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     if !src.exists() {
         return Err(Error::exec(format!("No such file or directory '{}'", src.display())));
     }
-    let could_not = |_| {
-        Error::exec(format!("Could not copy '{}' to '{}'", src.display(), dst.display()))
-    };
+    let could_not =
+        |_| Error::exec(format!("Could not copy '{}' to '{}'", src.display(), dst.display()));
     if dst.is_dir() || src.is_dir() {
         if !args.truthy("recurse") {
             return Err(Error::invalid(
@@ -258,7 +261,7 @@ pub(super) fn move_(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     };
     moved.map_err(|e| {
         Error::exec(format!(
-            "Unable to move '{}' to '{}': {}",
+            "Unable to move '{0}' to '{1}': {2}: '{0}'",
             src.display(),
             shown.display(),
             errno_text(&e)
@@ -304,7 +307,12 @@ pub(super) fn link(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
     let (src, path) = (path_arg(&args, "src"), path_arg(&args, "path"));
     absolute(&src, "File path must be absolute.")?;
     fs::hard_link(&src, &path).map_err(|e| {
-        Error::exec(format!("Could not create '{}': {}", path.display(), errno_text(&e)))
+        Error::exec(format!(
+            "Could not create '{1}': {2}: '{0}' -> '{1}'",
+            src.display(),
+            path.display(),
+            errno_text(&e)
+        ))
     })?;
     Ok(Value::Bool(true))
 }
@@ -362,7 +370,8 @@ pub(super) fn set_mode(_: &Context<'_>, args: Bound) -> Result<Value, Error> {
         return Err(Error::exec(format!("{}: File not found", path.display())));
     }
     let digits = mode.trim_start_matches(['0', 'O', 'o']);
-    let invalid = Value::from(format!("Invalid Mode {}", if digits.is_empty() { "0" } else { digits }));
+    let invalid =
+        Value::from(format!("Invalid Mode {}", if digits.is_empty() { "0" } else { digits }));
     let Some(bits) = parse_mode(args.get("mode")) else { return Ok(invalid) };
     if fs::set_permissions(&path, fs::Permissions::from_mode(bits)).is_err() {
         return Ok(invalid);

@@ -48,10 +48,9 @@ fn users() -> usize {
 }
 
 pub(super) fn loadavg(_: &Context<'_>, _: Bound) -> Result<Value, Error> {
-    let text = read("/proc/loadavg")?;
-    let mut loads = text.split_whitespace().map(number);
-    let members = ["1-min", "5-min", "15-min"];
-    Ok(members.into_iter().map(|name| (name, loads.next().unwrap_or_default())).collect())
+    // Fixed point numbers with 16 bits behind the point; /proc/loadavg has only two digits.
+    let loads = rustix::system::sysinfo().loads.map(|load| load as f64 / 65_536.0);
+    Ok(["1-min", "5-min", "15-min"].into_iter().zip(loads).collect())
 }
 
 pub(super) fn meminfo(_: &Context<'_>, _: Bound) -> Result<Value, Error> {

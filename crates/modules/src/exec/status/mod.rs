@@ -17,33 +17,162 @@ pub(crate) static MODULE: Module = Module {
     name: "status",
     doc: "Ask how the machine is doing.",
     functions: &[
-        Function::new("all_status", "", all_status, "Returns all of the below at once.", "status.all_status"),
-        Function::new("cpuinfo", "", machine::cpuinfo, "Returns what /proc/cpuinfo says of the last processor.", "status.cpuinfo"),
-        Function::new("cpustats", "", machine::cpustats, "Returns the counters of /proc/stat.", "status.cpustats"),
-        Function::new("custom", "", custom, "Returns the values the options status.<function>.custom name.", "status.custom"),
-        Function::new("diskstats", "", machine::diskstats, "Returns the counters of the disks.", "status.diskstats"),
-        Function::new("diskusage", "*args", machine::diskusage, "Returns total and available bytes of mounted file systems, all or by path or type (a type is told from a path by having no slash).", "status.diskusage / ext4"),
-        Function::new("loadavg", "", machine::loadavg, "Returns the load averages.", "status.loadavg"),
-        Function::new("master", "master=None, connected=True", master, "Whether the minion is connected to that master, or any.", "status.master"),
-        Function::new("meminfo", "", machine::meminfo, "Returns what /proc/meminfo says.", "status.meminfo"),
-        Function::new("netdev", "", machine::netdev, "Returns the counters of the network interfaces.", "status.netdev"),
-        Function::new("netstats", "", machine::netstats, "Returns the counters of the network protocols.", "status.netstats"),
-        Function::new("nproc", "", machine::nproc, "Returns the number of processors.", "status.nproc"),
-        Function::new("pid", "sig", procs::pid, "Returns the ids of processes whose command line contains a text.", "status.pid nginx"),
-        Function::new("ping_master", "master", ping_master, "Whether the connected master answers.", "status.ping_master localhost"),
-        Function::new("procs", "", procs::procs, "Returns the processes with user and command line.", "status.procs"),
-        Function::new("time", "format='%A, %d. %B %Y %I:%M%p'", time, "Returns the time, as local time in that format.", "status.time '%s'"),
-        Function::new("uptime", "", machine::uptime, "Returns how long the machine is up, and since when.", "status.uptime"),
-        Function::new("version", "", machine::version, "Returns what /proc/version says.", "status.version"),
-        Function::new("vmstats", "", machine::vmstats, "Returns the counters of /proc/vmstat.", "status.vmstats"),
-        Function::new("w", "", procs::w, "Returns who is logged in, as the program w tells it.", "status.w"),
+        Function::new(
+            "all_status",
+            "",
+            all_status,
+            "Returns all of the below at once.",
+            "status.all_status",
+        ),
+        Function::new(
+            "cpuinfo",
+            "",
+            machine::cpuinfo,
+            "Returns what /proc/cpuinfo says of the last processor.",
+            "status.cpuinfo",
+        ),
+        Function::new(
+            "cpustats",
+            "",
+            machine::cpustats,
+            "Returns the counters of /proc/stat.",
+            "status.cpustats",
+        ),
+        Function::new(
+            "custom",
+            "",
+            custom,
+            "Returns the values the options status.<function>.custom name.",
+            "status.custom",
+        ),
+        Function::new(
+            "diskstats",
+            "",
+            machine::diskstats,
+            "Returns the counters of the disks.",
+            "status.diskstats",
+        ),
+        Function::new(
+            "diskusage",
+            "*args",
+            machine::diskusage,
+            "Returns total and available bytes of mounted file systems, all or by path or type (a type is told from a path by having no slash).",
+            "status.diskusage / ext4",
+        ),
+        Function::new(
+            "loadavg",
+            "",
+            machine::loadavg,
+            "Returns the load averages.",
+            "status.loadavg",
+        ),
+        Function::new(
+            "master",
+            "master=None, connected=True",
+            master,
+            "Whether the minion is connected to that master; None when none is named.",
+            "status.master",
+        ),
+        Function::new(
+            "meminfo",
+            "",
+            machine::meminfo,
+            "Returns what /proc/meminfo says.",
+            "status.meminfo",
+        ),
+        Function::new(
+            "netdev",
+            "",
+            machine::netdev,
+            "Returns the counters of the network interfaces.",
+            "status.netdev",
+        ),
+        Function::new(
+            "netstats",
+            "",
+            machine::netstats,
+            "Returns the counters of the network protocols.",
+            "status.netstats",
+        ),
+        Function::new(
+            "nproc",
+            "",
+            machine::nproc,
+            "Returns the number of processors.",
+            "status.nproc",
+        ),
+        Function::new(
+            "pid",
+            "sig",
+            procs::pid,
+            "Returns the ids of processes whose command line contains a text.",
+            "status.pid nginx",
+        ),
+        Function::new(
+            "ping_master",
+            "master",
+            ping_master,
+            "Whether the connected master answers.",
+            "status.ping_master localhost",
+        ),
+        Function::new(
+            "procs",
+            "",
+            procs::procs,
+            "Returns the processes with user and command line.",
+            "status.procs",
+        ),
+        Function::new(
+            "time",
+            "format='%A, %d. %B %Y %I:%M%p'",
+            time,
+            "Returns the time, as local time in that format.",
+            "status.time '%s'",
+        ),
+        Function::new(
+            "uptime",
+            "",
+            machine::uptime,
+            "Returns how long the machine is up, and since when.",
+            "status.uptime",
+        ),
+        Function::new(
+            "version",
+            "",
+            machine::version,
+            "Returns what /proc/version says.",
+            "status.version",
+        ),
+        Function::new(
+            "vmstats",
+            "",
+            machine::vmstats,
+            "Returns the counters of /proc/vmstat.",
+            "status.vmstats",
+        ),
+        Function::new(
+            "w",
+            "",
+            procs::w,
+            "Returns who is logged in, as the program w tells it.",
+            "status.w",
+        ),
     ],
 };
 
 fn all_status(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {
     let names = [
-        "cpuinfo", "cpustats", "diskstats", "diskusage", "loadavg", "meminfo", "netdev",
-        "netstats", "uptime", "vmstats", "w",
+        "cpuinfo",
+        "cpustats",
+        "diskstats",
+        "diskusage",
+        "loadavg",
+        "meminfo",
+        "netdev",
+        "netstats",
+        "uptime",
+        "vmstats",
+        "w",
     ];
     let mut all = Map::new();
     for name in names {
@@ -73,12 +202,8 @@ fn custom(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {
 }
 
 fn master(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
-    let own = ctx.host().master();
-    let is = match (&own, args.opt_text("master")) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(own), Some(asked)) => *own == asked,
-    };
+    let Some(asked) = args.opt_text("master") else { return Ok(Value::Nil) };
+    let is = ctx.host().master().is_some_and(|own| own == asked);
     Ok(Value::Bool(is == args.truthy("connected")))
 }
 

@@ -47,8 +47,8 @@ pub(super) fn procs(_: &Context<'_>, _: Bound) -> Result<Value, Error> {
         let name = match names.iter().find(|(uid, _)| *uid == process.uid) {
             Some((_, name)) => name.clone(),
             None => {
-                let name = users::user_of(process.uid)
-                    .map_or_else(|| process.uid.to_string(), |u| u.name);
+                let name =
+                    users::user_of(process.uid).map_or_else(|| process.uid.to_string(), |u| u.name);
                 names.push((process.uid, name.clone()));
                 name
             }

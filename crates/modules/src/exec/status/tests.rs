@@ -46,6 +46,7 @@ fn the_master_is_asked() {
     let host = Arc::new(TestHost::new());
     assert_eq!(repr(&run_on(&host, "status.master", &["127.0.0.1"]).value), "True");
     assert_eq!(repr(&run_on(&host, "status.master", &["other"]).value), "False");
+    assert_eq!(repr(&run_on(&host, "status.master", &[]).value), "None");
     host.answer(Value::List(Vec::new()));
     assert_eq!(repr(&run_on(&host, "status.ping_master", &["127.0.0.1"]).value), "True");
     assert_eq!(repr(&run_on(&host, "status.ping_master", &["127.0.0.1"]).value), "False");
