@@ -137,8 +137,7 @@ fn ends_word(text: &[char], at: usize) -> bool {
 fn hyphen_breaks(text: &[char], at: usize) -> bool {
     let back = |n: usize| at.checked_sub(n).and_then(|i| text.get(i)).copied();
     let letter = |c: Option<char>| c.is_some_and(is_letter);
-    let before = letter(back(1))
-        && (letter(back(2)) || (back(2) == Some('-') && letter(back(3))));
+    let before = letter(back(1)) && (letter(back(2)) || (back(2) == Some('-') && letter(back(3))));
     let ahead = |n: usize| text.get(at + n).copied();
     let after =
         letter(ahead(1)) && (letter(ahead(2)) || (ahead(2) == Some('-') && letter(ahead(3))));
