@@ -85,7 +85,7 @@ with_shared_options! { define_options {
     /// Keep results of jobs.
     job_cache: bool = Bool(true) => Honoured;
     /// Where results of jobs are kept: local_cache.
-    master_job_cache: String = Str("local_cache") => Honoured;
+    master_job_cache: String = Str("local_cache") => Later;
     /// A returner that minions send results to directly.
     ext_job_cache: String = Str("") => Later;
     /// Seconds results of jobs are kept; 0: for ever.
@@ -111,7 +111,7 @@ with_shared_options! { define_options {
     /// Milliseconds until a connection without heartbeat is closed.
     zmq_heartbeat_timeout: i64 = Quiet(&Int(30000)) => Honoured;
     /// Open files the master asks the system for.
-    max_open_files: i64 = Int(100_000) => Honoured;
+    max_open_files: i64 = Int(100_000) => Later;
     /// Seconds a command waits for returns before it asks who still works on it.
     timeout: i64 = Int(5) => Honoured;
     /// Seconds that question waits for answers.
@@ -121,11 +121,11 @@ with_shared_options! { define_options {
     /// Seconds between two rounds of upkeep.
     loop_interval: f64 = Float(60.0) => Honoured;
     /// Seconds between two rounds of slow upkeep.
-    maintenance_interval: i64 = Int(3600) => Honoured;
+    maintenance_interval: i64 = Int(3600) => Moot;
     /// Seconds between two looks at the file server's sources.
-    fileserver_interval: i64 = Int(3600) => Honoured;
+    fileserver_interval: i64 = Int(3600) => Moot;
     /// Seconds a list of files is used until it is made again.
-    fileserver_list_cache_time: i64 = Quiet(&Int(20)) => Honoured;
+    fileserver_list_cache_time: i64 = Quiet(&Int(20)) => Moot;
     /// Bytes per answer when a minion fetches a file.
     file_buffer_size: i64 = Int(1_048_576) => Honoured;
     /// Where files and pillar come from in programs on the master.
@@ -159,9 +159,9 @@ with_shared_options! { define_options {
     /// Put the results of runners into the job cache.
     runner_returns: bool = Bool(true) => Honoured;
     /// Say the job id when a command starts.
-    show_jid: bool = Bool(false) => Honoured;
+    show_jid: bool = Bool(false) => Later;
     /// Say which minions did not answer in time.
-    show_timeout: bool = Bool(true) => Honoured;
+    show_timeout: bool = Bool(true) => Later;
     /// Print a summary behind the results of a command.
     cli_summary: bool = Bool(false) => Honoured;
     /// Minions a batch starts with that do not count against `-b` at first.

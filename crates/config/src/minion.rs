@@ -43,7 +43,7 @@ with_shared_options! { define_options {
     /// Seconds between checks of the first master; 0 takes master_alive_interval.
     master_failback_interval: i64 = Int(0) => Honoured;
     /// How often the whole list of masters is tried; -1 for ever.
-    master_tries: i64 = Int(1) => Honoured;
+    master_tries: i64 = Int(1) => Moot;
     /// Fingerprint the master's key must have at the first sign-in.
     master_finger: String = Str("") => Honoured;
     /// Fingerprint of the master above a syndic.
@@ -61,27 +61,27 @@ with_shared_options! { define_options {
     /// Connect to a master although files come from this host.
     use_master_when_local: bool = Bool(false) => Honoured;
     /// Seconds between tries to resolve a master's name; 0 tries the next master at once.
-    retry_dns: f64 = Float(30.0) => Honoured;
+    retry_dns: f64 = Float(30.0) => Moot;
     /// How often a master's name is tried; nothing means for ever.
-    retry_dns_count: Option<i64> = Nil => Honoured;
+    retry_dns_count: Option<i64> = Nil => Moot;
     /// Use 127.0.0.1 when a name cannot be resolved.
     resolve_dns_fallback: bool = Bool(true) => Moot;
     /// Seconds one try to sign in may take.
     auth_timeout: f64 = Int(5) => Honoured;
     /// Timeouts per sign-in until the next master is tried.
-    auth_tries: i64 = Int(7) => Honoured;
+    auth_tries: i64 = Int(7) => Moot;
     /// Most rounds of sign-ins; 0 for ever.
-    auth_retries: i64 = Quiet(&Int(0)) => Honoured;
+    auth_retries: i64 = Quiet(&Int(0)) => Moot;
     /// Try the same master for ever after a timeout.
-    auth_safemode: bool = Bool(false) => Honoured;
+    auth_safemode: bool = Bool(false) => Moot;
     /// Seconds to wait while the key is pending, and between rounds over the masters.
     acceptance_wait_time: f64 = Float(10.0) => Honoured;
     /// Longest such wait; the wait grows up to it. 0: it does not grow.
     acceptance_wait_time_max: f64 = Float(0.0) => Honoured;
     /// Treat a rejected key as a pending one.
-    rejected_retry: bool = Bool(false) => Honoured;
+    rejected_retry: bool = Bool(false) => Moot;
     /// Seconds, at random up to this, before the program starts itself again.
-    random_reauth_delay: i64 = Int(10) => Honoured;
+    random_reauth_delay: i64 = Int(10) => Moot;
     /// Seconds, at random up to this, before the first sign-in.
     random_startup_delay: i64 = Int(0) => Honoured;
     /// Encryption of the sign-in: OAEP-SHA1 or OAEP-SHA224.
@@ -101,11 +101,11 @@ with_shared_options! { define_options {
     /// Passphrase of minion.pem.
     key_pass: Option<Secret<String>> = Quiet(&Nil) => Honoured;
     /// Lowest wait in milliseconds between tries to connect.
-    recon_default: f64 = Float(1000.0) => Honoured;
+    recon_default: f64 = Float(1000.0) => Later;
     /// Longest wait in milliseconds between tries to connect.
-    recon_max: f64 = Float(10000.0) => Honoured;
+    recon_max: f64 = Float(10000.0) => Later;
     /// Draw the waits between tries to connect at random.
-    recon_randomize: bool = Bool(true) => Honoured;
+    recon_randomize: bool = Bool(true) => Later;
     /// Seconds between tries to connect over the tcp transport.
     tcp_reconnect_backoff: f64 = Float(1.0) => Moot;
     /// Sign-ins tried when the tcp transport connects again.
@@ -121,7 +121,7 @@ with_shared_options! { define_options {
     /// Seconds one request to the master may take.
     request_channel_timeout: f64 = Int(60) => Honoured;
     /// How often a request to the master is tried.
-    request_channel_tries: i64 = Int(3) => Honoured;
+    request_channel_tries: i64 = Int(3) => Later;
     /// Least seconds one try to send a return may take.
     return_retry_timer: i64 = Int(5) => Honoured;
     /// Most seconds one try to send a return may take.
@@ -159,7 +159,7 @@ with_shared_options! { define_options {
     /// Functions whose results the mine gets.
     mine_functions: Value = Quiet(&EmptyMap) => Honoured;
     /// Sign returns with the minion's key.
-    minion_sign_messages: bool = Bool(false) => Honoured;
+    minion_sign_messages: bool = Bool(false) => Later;
     /// Drop publications the master did not sign.
     sign_pub_messages: bool = Bool(false) => Honoured;
     /// Where files and pillar come from: remote (the master) or local (this host).
@@ -203,9 +203,9 @@ with_shared_options! { define_options {
     /// Grains sent with the first sign-in, for autosign_grains_dir of the master.
     autosign_grains: Vec<String> = Quiet(&List(&[])) => Honoured;
     /// Modules that are not offered.
-    disable_modules: Vec<String> = List(&[]) => Honoured;
+    disable_modules: Vec<String> = List(&[]) => Later;
     /// The only modules that are offered; empty: all.
-    whitelist_modules: Vec<String> = List(&[]) => Honoured;
+    whitelist_modules: Vec<String> = List(&[]) => Later;
     /// Returners that are not offered.
     disable_returners: Vec<String> = List(&[]) => Later;
     /// Run jobs in processes of their own (Salt); jobs of Saltern are always tasks.

@@ -34,7 +34,7 @@ macro_rules! with_shared_options {
         /// Address to listen on.
         interface: String = Str("0.0.0.0") => Honoured;
         /// Listen on and connect to IPv6 addresses first; nothing leaves it to the system.
-        ipv6: Option<bool> = Nil => Honoured;
+        ipv6: Option<bool> = Nil => Later;
         /// How local programs reach the event bus: ipc (unix sockets).
         ipc_mode: String = Str("ipc") => Honoured;
         /// Kernel keepalive probes on connections.
@@ -60,7 +60,7 @@ macro_rules! with_shared_options {
         /// Name of the master's signing pair without ending, in pki_dir.
         master_sign_key_name: String = Str("master_sign") => Honoured;
         /// Check ownership and permissions of the directories at start and repair them.
-        verify_env: bool = Bool(true) => Honoured;
+        verify_env: bool = Bool(true) => Later;
         /// Environments and the directories their files are served from, first hit wins.
         file_roots: Roots = RootDirs(&["/srv/salt", "/srv/spm/salt"]) => Honoured;
         /// Environments and the directories their pillar comes from.
@@ -114,15 +114,15 @@ macro_rules! with_shared_options {
         /// Print results with this outputter when neither the call nor the function names one.
         output: Option<String> = Quiet(&Nil) => Honoured;
         /// Write the output to this file instead of the terminal.
-        output_file: Option<String> = Quiet(&Nil) => Honoured;
+        output_file: Option<String> = Quiet(&Nil) => Later;
         /// Indent of JSON and nested output.
-        output_indent: Value = Quiet(&Str("pretty")) => Honoured;
+        output_indent: Value = Quiet(&Str("pretty")) => Later;
         /// How much of a state run is printed: full, terse, mixed, changes, filter.
         state_output: String = Str("full") => Honoured;
         /// Print changes of terse and mixed states too.
-        state_output_diff: bool = Bool(false) => Honoured;
+        state_output_diff: bool = Bool(false) => Later;
         /// Print the times of state runs.
-        state_output_profile: bool = Bool(true) => Honoured;
+        state_output_profile: bool = Bool(true) => Later;
         /// Print states that changed nothing.
         state_verbose: bool = Bool(true) => Honoured;
         /// Extra directories with own modules.
@@ -130,7 +130,7 @@ macro_rules! with_shared_options {
         /// Salt's feature switches by name.
         features: Map = EmptyMap => Later;
         /// Use only cryptography approved by FIPS 140.
-        fips_mode: bool = Bool(false) => Honoured;
+        fips_mode: bool = Bool(false) => Later;
     } };
 }
 pub(crate) use with_shared_options;
