@@ -121,6 +121,12 @@ impl Access {
 }
 
 impl NotSignedIn {
+    /// Whether the file with the master's key has to do with it.
+    pub(crate) fn is_about_cached_key(&self) -> bool {
+        let NotSignedIn::Failed(error) = self else { return false };
+        matches!(error.failure, Failure::KeyChanged | Failure::CachedKeyUnreadable)
+    }
+
     /// What the failure means for the choice of a master.
     pub(crate) fn verdict(&self) -> Verdict {
         let failed = match self {

@@ -242,9 +242,8 @@ pub(crate) fn pillar_load(
     overrides: Option<&Map>,
 ) -> Map {
     let option = |name: &str| facts.opts.get(name).cloned().unwrap_or_default();
-    let or_option = |given: Option<&str>, name: &str| {
-        given.map_or_else(|| option(name), |text| Value::from(text))
-    };
+    let or_option =
+        |given: Option<&str>, name: &str| given.map_or_else(|| option(name), Value::from);
     Map::from([
         ("grains", Value::Map((*facts.grains).clone())),
         ("saltenv", or_option(saltenv, "saltenv")),

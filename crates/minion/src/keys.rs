@@ -118,6 +118,11 @@ impl MasterKeys {
         }
     }
 
+    /// The file, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What is known of this master's key.
     pub(crate) fn known(&self, master: usize) -> CachedKey {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,10 +147,12 @@ impl MasterKeys {
     /// Remembers the key of a master that has signed us in; `store` also in the file.
     pub(crate) fn remember(&self, master: usize, key: &PublicKey, store: bool) {
         let pem = key.wire_pem().to_owned();
-        if store && !matches!(self.read(), CachedKey::Text(old) if same_pem(&old, &pem)) {
-            if let Err(error) = atomic_file::write(&self.path, pem.as_bytes(), 0o644) {
-                log::error!("{} cannot be written: {error}", self.path.display());
-            }
+        let stored = || matches!(self.read(), CachedKey::Text(old) if same_pem(&old, &pem));
+        if store
+            && !stored()
+            && let Err(error) = atomic_file::write(&self.path, pem.as_bytes(), 0o644)
+        {
+            log::error!("{} cannot be written: {error}", self.path.display());
         }
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.insert(master, pem);
@@ -193,4 +200,103 @@ fn verification_keys(opts: &MinionOptions) -> Vec<VerificationKey> {
         }
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir =
+                std::env::temp_dir().join(format!("saltern-keys-{}-{name}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            Scratch(dir)
+        }
+
+        fn options(&self, more: &str) -> MinionOptions {
+            let file = self.0.join("minion");
+            let pki = self.0.join("pki");
+            let text = format!("id: web1\nroot_dir: /\npki_dir: {}\n{more}", pki.display());
+            fs::write(&file, text).unwrap();
+            saltern_config::load_minion(&file).unwrap().opts
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_pair_is_made_once_and_only_its_owner_can_read_it() {
+        let scratch = Scratch::new("pair");
+        let opts = scratch.options("");
+        let made = open_or_create(&opts).unwrap();
+        let pem = opts.pki_dir.join("minion.pem");
+        assert_eq!((mode(&pem), mode(&opts.pki_dir)), (0o400, 0o700));
+        fs::remove_file(opts.pki_dir.join("minion.pub")).unwrap();
+        fs::set_permissions(&pem, fs::Permissions::from_mode(0o644)).unwrap();
+        let opened = open_or_create(&opts).unwrap();
+        assert_eq!(made.public().wire_pem(), opened.public().wire_pem());
+        assert_eq!(mode(&pem), 0o400, "rights of others are taken away");
+        let public = fs::read_to_string(opts.pki_dir.join("minion.pub")).unwrap();
+        assert!(same_pem(&public, made.public().wire_pem()), "the public half comes back");
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error_and_stays() {
+        let scratch = Scratch::new("damaged");
+        let opts = scratch.options("");
+        fs::create_dir_all(&opts.pki_dir).unwrap();
+        let pem = opts.pki_dir.join("minion.pem");
+        fs::write(&pem, "no key").unwrap();
+        let error = open_or_create(&opts).unwrap_err();
+        assert!(error.message.contains("minion.pem"), "{error}");
+        assert_eq!(fs::read(&pem).unwrap(), b"no key");
+    }
+
+    #[test]
+    fn a_verification_key_that_cannot_be_read_never_hangs() {
+        let scratch = Scratch::new("verify");
+        let opts = scratch.options("verify_master_pubkey_sign: True\n");
+        // A directory in its place; a pipe would be refused by the same check.
+        fs::create_dir_all(opts.pki_dir.join("master_sign.pub")).unwrap();
+        assert!(trust(&opts, HashType::Sha256).verification_keys.is_empty());
+    }
+
+    #[test]
+    fn hot_masters_with_different_keys_do_not_undo_each_other() {
+        let scratch = Scratch::new("hot");
+        let opts = scratch.options("verify_master_pubkey_sign: True\n");
+        fs::create_dir_all(&opts.pki_dir).unwrap();
+        let keys = MasterKeys::new(&opts, 2);
+        let pair = || PrivateKey::generate(2048).unwrap();
+        let (one, two) = (pair(), pair());
+        assert_eq!(keys.known(0), CachedKey::Absent);
+        keys.remember(0, one.public(), true);
+        assert_eq!(keys.known(1), CachedKey::Absent, "the file is of another master");
+        keys.remember(1, two.public(), true);
+        assert_eq!(keys.known(0), CachedKey::Text(one.public().wire_pem().to_owned()));
+        assert_eq!(keys.known(1), CachedKey::Text(two.public().wire_pem().to_owned()));
+        fs::remove_file(opts.pki_dir.join(MASTER_KEY)).unwrap();
+        assert_eq!(keys.known(0), CachedKey::Absent, "removing the file means: trust anew");
+    }
+
+    #[test]
+    fn without_signatures_the_file_counts_for_every_master() {
+        let scratch = Scratch::new("plain");
+        let opts = scratch.options("");
+        fs::create_dir_all(&opts.pki_dir).unwrap();
+        let keys = MasterKeys::new(&opts, 2);
+        fs::write(opts.pki_dir.join(MASTER_KEY), "text").unwrap();
+        assert_eq!(keys.known(1), CachedKey::Text("text".into()));
+    }
 }

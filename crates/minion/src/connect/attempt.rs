@@ -29,7 +29,12 @@ pub(crate) async fn establish(
     let requester = access.requester(master);
     let credentials = access.sign_in(master, &requester).await.map_err(|error| {
         let verdict = error.verdict();
-        report(&name, &verdict, &error.to_string());
+        let file = access.keys.path().display();
+        let text = match error.is_about_cached_key() {
+            true => format!("{error} ({file})"),
+            false => error.to_string(),
+        };
+        report(&name, &verdict, &text);
         verdict
     })?;
     let link = Link::new(access.clone(), master, requester, &credentials, events);
