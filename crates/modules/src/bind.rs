@@ -214,7 +214,9 @@ pub(crate) fn split_published(
     let known = Value::Map(kwargs.clone());
     for (at, arg) in args.iter().chain([&known]).enumerate() {
         let found: Vec<(Value, Value)> = match arg {
-            Value::Map(m) if at == args.len() => m.clone().into_iter().collect(),
+            Value::Map(m) if at == args.len() => {
+                m.clone().into_iter().filter(|(k, _)| k.as_str() != Some("__kwarg__")).collect()
+            }
             Value::Map(m) if m.get("__kwarg__") == Some(&Value::Bool(true)) => m
                 .iter()
                 .filter(|(k, _)| k.as_str() != Some("__kwarg__"))

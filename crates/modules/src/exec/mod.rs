@@ -11,6 +11,7 @@ mod grains;
 mod r#match;
 mod mine;
 mod pillar;
+mod publish;
 mod saltutil;
 mod state;
 mod status;
@@ -28,6 +29,7 @@ pub(crate) static MODULES: &[&Module] = &[
     &r#match::MODULE,
     &mine::MODULE,
     &pillar::MODULE,
+    &publish::MODULE,
     &saltutil::MODULE,
     &state::MODULE,
     &status::MODULE,

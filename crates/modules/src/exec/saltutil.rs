@@ -342,7 +342,8 @@ fn sync(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
         "serializers",
         "matchers",
     ];
-    Ok(kinds.into_iter().map(|kind| (kind, Value::List(Vec::new()))).collect())
+    let more = ctx.host().is_local().then_some("pillar");
+    Ok(kinds.into_iter().chain(more).map(|kind| (kind, Value::List(Vec::new()))).collect())
 }
 
 fn regen_keys(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {

@@ -2,6 +2,7 @@
 
 mod options;
 mod script;
+mod surroundings;
 mod which;
 
 use saltern_value::{Map, Value};

@@ -104,7 +104,7 @@ pub(super) fn regex(pattern: &str, flags: &str) -> Result<Regex, Error> {
     // Only `\Z` means something else there: the very end.
     let pattern = pattern.replace("\\Z", "\\z");
     let text = if flags.is_empty() { pattern.clone() } else { format!("(?{flags}){pattern}") };
-    Regex::new(&text).map_err(|e| Error::Exception(format!("re.error: {e} in '{pattern}'")))
+    Regex::new(&text).map_err(|e| Error::Exception(format!("error: {e} in '{pattern}'")))
 }
 
 pub(super) fn contains_regex(_: &Context<'_>, args: Bound) -> Result<Value, Error> {

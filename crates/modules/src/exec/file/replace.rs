@@ -81,7 +81,7 @@ fn flag_letters(flags: &Value) -> Result<String, Error> {
 
 /// Expands a replacement as Python does: `\1`, `\g<1>`, `\g<name>`, and escapes.
 fn expand(template: &str, captures: &Captures<'_, str>) -> Result<String, Error> {
-    let bad = |text: &str| Error::Exception(format!("re.error: {text} in replacement"));
+    let bad = |text: &str| Error::Exception(format!("error: {text} in replacement"));
     let group = |name: &str| match name.parse::<usize>() {
         Ok(index) if index < captures.len() => Ok(captures.get(index)),
         Ok(index) => Err(bad(&format!("invalid group reference {index}"))),
