@@ -44,7 +44,9 @@ pub(crate) fn start(core: &Arc<Core>, slot: usize, jid: Jid, job: Map) {
             if core.places.available_permits() == 0 {
                 log::warn!("Job {jid} waits: as many jobs run as may run at once");
             }
-            core.places.clone().acquire_owned().await.ok()
+            // Closed when the minion ends: no new jobs then.
+            let Ok(place) = core.places.clone().acquire_owned().await else { return };
+            Some(place)
         };
         let load = on_a_thread(&core, slot, &jid, job).await;
         if let Some(load) = load {

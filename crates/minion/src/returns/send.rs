@@ -29,11 +29,12 @@ pub(crate) async fn run(core: Arc<Core>) {
             flights.spawn(deliver(core.clone(), link, item));
             core.returning.store(flights.len(), Ordering::Relaxed);
         }
-        let due = core.returns().next_due();
+        let room = flights.len() < AT_ONCE && connected(&core);
+        let due = core.returns().next_due().filter(|_| room);
         let pause = async {
             match due {
-                Some(at) if flights_possible(&core) => tokio::time::sleep_until(at.into()).await,
-                _ => std::future::pending().await,
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -49,29 +50,26 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
-fn flights_possible(core: &Core) -> bool {
+fn connected(core: &Core) -> bool {
     core.slots.iter().any(|slot| slot.link().is_some())
 }
 
 /// The next return that has somewhere to go.
 fn next(core: &Core) -> Option<(Item, Arc<Link>)> {
-    if !flights_possible(core) {
+    if !connected(core) {
         return None;
     }
     let item = core.returns().pop(Instant::now())?;
     let own = core.slots.get(item.slot).and_then(|slot| slot.link());
-    let other = || core.slots.iter().find_map(|slot| slot.link());
+    let elsewhere = || {
+        let others = core.slots.iter().enumerate().filter(|(i, _)| *i != item.slot);
+        others.into_iter().find_map(|(_, slot)| slot.link())
+    };
     let link = match own {
         Some(link) if item.tries < LOYAL_TRIES => Some(link),
-        own => core
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != item.slot)
-            .find_map(|(_, slot)| slot.link())
-            .or(own),
+        own => elsewhere().or(own),
     };
-    match link.or_else(other) {
+    match link {
         Some(link) => Some((item, link)),
         None => {
             core.returns().push(item);
