@@ -59,7 +59,7 @@ with_shared_options! { define_options {
     /// Local port of the connection to the publisher.
     source_publish_port: u16 = Int(0) => Later;
     /// Connect to a master although files come from this host.
-    use_master_when_local: bool = Bool(false) => Honoured;
+    use_master_when_local: bool = Bool(false) => Moot;
     /// Seconds between tries to resolve a master's name; 0 tries the next master at once.
     retry_dns: f64 = Float(30.0) => Moot;
     /// How often a master's name is tried; nothing means for ever.
@@ -92,7 +92,7 @@ with_shared_options! { define_options {
     verify_master_pubkey_sign: bool = Bool(false) => Honoured;
     /// Check that signature also when the master's key is the known one.
     always_verify_signature: bool = Bool(false) => Honoured;
-    /// Saltern: what a bad signature of a known master key means when verify_master_pubkey_sign is set: strict (another master is tried) or warn (used, with a warning at each sign-in).
+    /// Saltern: what it means when a master signs its key although verify_master_pubkey_sign is off here: strict (another master is tried, as in Salt) or warn (used, with a warning at each sign-in), for switching signing on step by step.
     master_pubkey_sign_policy: String = Str("strict") => Honoured;
     /// Saltern: more verification keys in pki_dir besides master_sign_key_name, by file name; one match is enough.
     master_sign_keys: Vec<String> = List(&[]) => Honoured;
@@ -117,7 +117,7 @@ with_shared_options! { define_options {
     /// Minutes between `ping` events to the master; 0: none.
     ping_interval: i64 = Int(0) => Honoured;
     /// Seconds between the ticks of the minion's clock.
-    loop_interval: f64 = Float(1.0) => Honoured;
+    loop_interval: f64 = Float(1.0) => Moot;
     /// Seconds one request to the master may take.
     request_channel_timeout: f64 = Int(60) => Honoured;
     /// How often a request to the master is tried.
