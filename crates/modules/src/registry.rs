@@ -123,11 +123,14 @@ impl Registry {
             .and_then(|jid| host.jobs().job(jid.as_str()))
             .unwrap_or_else(|| Job::detached(call.jid.as_ref().map_or("", |j| j.as_str())));
         let context = Context::new(self, host, call, job);
+        if let Some(error) = blackout(call, host.as_ref()) {
+            return failed(call, function, error);
+        }
         let result =
             bind_published(function, call).and_then(|bound| (function.run)(&context, bound));
         match result {
             Ok(value) => finished(function, value, context.retcode()),
-            Err(error) => failed(&call.fun, function, error),
+            Err(error) => failed(call, function, error),
         }
     }
 
@@ -169,6 +172,32 @@ impl Registry {
     }
 }
 
+/// Whether a master published the call; `salt-call` names itself as its target.
+fn from_master(call: &Call) -> bool {
+    call.publication.get_str("tgt").is_some_and(|tgt| tgt != "salt-call")
+}
+
+/// `minion_blackout` in pillar or grains: jobs from a master are refused, except those of
+/// `minion_blackout_whitelist` and the one that can end it.
+fn blackout(call: &Call, host: &dyn Host) -> Option<Error> {
+    if !from_master(call) || call.fun == "saltutil.refresh_pillar" {
+        return None;
+    }
+    let in_force = |place: &Map| {
+        let allowed = place
+            .get("minion_blackout_whitelist")
+            .and_then(Value::as_list)
+            .is_some_and(|list| list.contains(&Value::from(call.fun.as_str())));
+        place.get("minion_blackout").is_some_and(Value::truthy) && !allowed
+    };
+    (in_force(&host.pillar()) || in_force(&host.grains())).then(|| {
+        Error::invalid(
+            "Minion in blackout mode. Set 'minion_blackout' to False in pillar or grains to \
+             resume operations. Only saltutil.refresh_pillar allowed in blackout mode.",
+        )
+    })
+}
+
 fn bind_published(function: &Function, call: &Call) -> Result<Bound, Error> {
     let signature = Signature::parse(function.signature);
     let (positional, mut keywords) = bind::split_published(&signature, &call.args, &call.kwargs)?;
@@ -196,7 +225,8 @@ fn finished(function: &Function, value: Value, retcode: i64) -> Outcome {
     }
 }
 
-fn failed(fun: &str, function: &Function, error: Error) -> Outcome {
+fn failed(call: &Call, function: &Function, error: Error) -> Outcome {
+    let fun = &call.fun;
     let text = match &error {
         Error::Execution(text) => format!("ERROR: {text}"),
         Error::Invocation(text) => format!("ERROR executing '{fun}': {text}"),
@@ -206,12 +236,39 @@ fn failed(fun: &str, function: &Function, error: Error) -> Outcome {
         }
         Error::Exception(text) => format!("The minion function caused an exception: {text}"),
     };
-    log::warn!("{fun}: {error}");
+    // `salt-call` tells its user; a daemon has only its log.
+    if from_master(call) {
+        log::error!("A command in '{fun}' had a problem: {error}");
+    }
     Outcome {
         value: Value::Str(text),
         retcode: 1,
         success: false,
         out: Some("nested".to_owned()),
         failure: Some(Failure::Failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TestHost, run_call};
+
+    #[test]
+    fn a_blackout_refuses_jobs_of_the_master() {
+        let mut host = TestHost::new();
+        host.pillar = Map::from([
+            ("minion_blackout", Value::Bool(true)),
+            ("minion_blackout_whitelist", Value::List(vec!["test.echo".into()])),
+        ]);
+        let host = Arc::new(host);
+        let mut call = Call::new("test.ping", Vec::new(), Map::new());
+        assert!(run_call(&host, &call).success, "salt-call goes on");
+        call.publication = Map::from([("tgt", "*")]);
+        let refused = run_call(&host, &call);
+        assert!(refused.value.as_str().unwrap().contains("blackout mode"));
+        let mut allowed = Call::new("test.echo", vec!["x".into()], Map::new());
+        allowed.publication = Map::from([("tgt", "*")]);
+        assert!(run_call(&host, &allowed).success);
     }
 }

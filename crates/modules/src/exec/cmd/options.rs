@@ -222,8 +222,10 @@ pub(super) fn execute(ctx: &Context<'_>, options: &Options) -> Result<CommandRes
 }
 
 fn report(options: &Options, result: &CommandResult) {
-    let Some(level) = options.log_level else { return };
+    let Some(mut level) = options.log_level else { return };
     if result.code != 0 && !options.ignore_retcode {
+        // What a failed command said is wanted in the log.
+        level = Level::Error;
         log::error!("Command {} failed with return code: {}", options.shown(), result.code);
     }
     if !result.stdout.is_empty() {
@@ -231,6 +233,9 @@ fn report(options: &Options, result: &CommandResult) {
     }
     if !result.stderr.is_empty() {
         log::log!(level, "stderr: {}", result.stderr);
+    }
+    if result.code != 0 {
+        log::log!(level, "retcode: {}", result.code);
     }
 }
 
