@@ -226,7 +226,7 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), StartError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// A file that exists while the master runs, and goes when this is dropped.
+/// An empty file that exists while the master runs, and goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Marker(PathBuf);
 
@@ -235,11 +235,8 @@ impl Marker {
     ///
     /// # Errors
     /// The file system's refusal.
-    pub(crate) fn write(path: PathBuf, text: &str, mode: u32) -> Result<Self, StartError> {
-        if let Some(parent) = path.parent() {
-            make_dir(parent, 0o755)?;
-        }
-        match atomic_file::write(&path, text.as_bytes(), mode) {
+    pub(crate) fn write(path: PathBuf) -> Result<Self, StartError> {
+        match atomic_file::write(&path, b"", 0o600) {
             Ok(()) => Ok(Marker(path)),
             Err(source) => Err(StartError::File { path, action: "write", source }),
         }

@@ -45,14 +45,15 @@ pub(crate) struct Parts {
 pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> {
     let Loaded { opts, raw, .. } = loaded;
     settings::check(&opts)?;
-    log::info!("Setting up the Salt Master");
     settings::make_dir(&opts.cachedir, 0o755)?;
     settings::make_dir(&opts.sock_dir, 0o755)?;
     let pki = Arc::new(Pki::open(&opts.pki_dir, opts.permissive_pki_access)?);
     let keys = keys(&opts)?;
     let cache = Arc::new(DataCache::open(&opts.cachedir)?);
-    let jobs =
-        Jobs::new(JobStore::open(&opts.cachedir, JobSettings::default())?, &settings::jobs(&opts));
+    // Returns of one minion come one after the other, each waiting for its answer, so a commit must
+    // not wait for company; returns of many minions gather by themselves while one is under way.
+    let job_settings = JobSettings { linger: Duration::ZERO, ..JobSettings::default() };
+    let jobs = Jobs::new(JobStore::open(&opts.cachedir, job_settings)?, &settings::jobs(&opts));
 
     let (router, publisher) = sockets(&opts)?;
     let bus = Bus::bind(&BusPaths::master(&opts.sock_dir), settings::bus(&opts))
@@ -155,12 +156,10 @@ fn root_keys(opts: &MasterOptions) -> Result<RootKeys, StartError> {
     Ok(keys)
 }
 
-/// The files by which tools see that a master runs here (trap T15), and its process id.
+/// The files by which tools see that a master runs here (trap T15).
 fn markers(opts: &MasterOptions) -> Result<Vec<Marker>, StartError> {
-    let pid = format!("{}\n", std::process::id());
     Ok(vec![
-        Marker::write(opts.sock_dir.join("publish_pull.ipc"), "", 0o600)?,
-        Marker::write(opts.sock_dir.join("workers.ipc"), "", 0o600)?,
-        Marker::write(opts.pidfile.clone(), &pid, 0o644)?,
+        Marker::write(opts.sock_dir.join("publish_pull.ipc"))?,
+        Marker::write(opts.sock_dir.join("workers.ipc"))?,
     ])
 }
