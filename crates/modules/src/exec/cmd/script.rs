@@ -76,7 +76,7 @@ impl Copy {
         let extension = Path::new(source)
             .extension()
             .map_or(String::new(), |e| format!(".{}", e.to_string_lossy()));
-        // A name that cannot be guessed, created new: nothing planted there is ever run.
+        // Created new, never opened: what others planted there is not run.
         let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
         let path = dir.join(format!("__salt.tmp.{random}{extension}"));
         let copy = Copy(path.clone());
