@@ -46,6 +46,17 @@ struct TestMaster {
 impl TestMaster {
     /// A master of its own directory; the signing pair is that of `like`, or its own.
     fn start(dir: &Scratch, name: &str, like: Option<&TestMaster>, more: &str) -> Any<Self> {
+        Self::start_at(dir, name, like, more, (0, 0))
+    }
+
+    /// The same on these ports (publications, requests).
+    fn start_at(
+        dir: &Scratch,
+        name: &str,
+        like: Option<&TestMaster>,
+        more: &str,
+        ports: (u16, u16),
+    ) -> Any<Self> {
         let root = dir.0.join(name);
         let pki = root.join("pki");
         fs::create_dir_all(&pki)?;
@@ -56,9 +67,11 @@ impl TestMaster {
         }
         let file = root.join("master");
         let text = format!(
-            "root_dir: /\ninterface: 127.0.0.1\npublish_port: 0\nret_port: 0\n\
+            "root_dir: /\ninterface: 127.0.0.1\npublish_port: {}\nret_port: {}\n\
              master_sign_pubkey: True\npki_dir: {r}/pki\ncachedir: {r}/cache\nsock_dir: {r}/run\n\
              log_file: {r}/log\npidfile: {r}/pid\npillar_roots: {{base: [{r}/pillar]}}\n{more}\n",
+            ports.0,
+            ports.1,
             r = root.display()
         );
         fs::write(&file, text)?;
@@ -207,6 +220,30 @@ async fn the_return_of_a_job_arrives_although_its_master_died_meanwhile() -> Any
     let returned = event(&mut on2, &format!("{jid}/ret/web1")).await?;
     assert_eq!(returned.get("return"), Some(&Value::from("done")));
     assert!(!proc_file.exists());
+    minion.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_failback_the_minion_goes_home_and_misses_no_job() -> Any<()> {
+    let dir = Scratch::new()?;
+    let m1 = TestMaster::start(&dir, "m1", None, "auto_accept: True")?;
+    let m2 = TestMaster::start(&dir, "m2", Some(&m1), "auto_accept: True")?;
+    let (mut on1, mut on2) = (m1.events(""), m2.events(""));
+    let more = "master_type: failover\nmaster_alive_interval: 1\nmaster_failback: True";
+    let file = minion_file(&dir, &[&m1, &m2], &signer(&m1), more)?;
+    let minion = start(&file).await?;
+    event(&mut on1, "salt/minion/web1/start").await?;
+    let ports = (m1.handle.publish_address().port(), m1.handle.request_address().port());
+    m1.handle.shutdown().await;
+    event(&mut on2, "salt/minion/web1/start").await?;
+
+    let m1 = TestMaster::start_at(&dir, "m1", None, "auto_accept: True", ports)?;
+    let mut on1 = m1.events("");
+    event(&mut on1, "salt/minion/web1/start").await?;
+    assert_eq!(minion.masters(), [m1.address()]);
+    let jid = m1.publish("web1", "test.ping", &[]).await?;
+    event(&mut on1, &format!("{jid}/ret/web1")).await?;
     minion.shutdown().await;
     Ok(())
 }

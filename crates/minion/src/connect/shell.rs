@@ -199,9 +199,11 @@ impl Shell {
             drop(sender.send(Event::Lost(attempt, reason)));
         });
         let current = Current { attempt, link, reader: task.abort_handle() };
-        // On a failback the old connection is still here; it is left by the next action.
+        // On a failback the old connection is still here. Requests under way hold it until they
+        // are answered; returns under way move over.
         if let Some(old) = self.current.replace(current) {
             old.reader.abort();
+            log::info!("Leaving the Salt Master {}", old.link.name());
         }
     }
 
