@@ -112,8 +112,9 @@ impl World {
                 }
                 (_, Some(key)) if key.0 <= end => {
                     self.now = key.0;
-                    let input = self.inbox.remove(&key).unwrap();
-                    self.tell(input);
+                    if let Some(input) = self.inbox.remove(&key) {
+                        self.tell(input);
+                    }
                 }
                 _ => break,
             }
@@ -131,7 +132,7 @@ impl World {
     fn link(&self) -> Attempt {
         match self.machine.status() {
             Status::Connected { attempt, .. } => attempt,
-            other => panic!("not connected: {other:?}"),
+            _ => Attempt(u64::MAX),
         }
     }
 
