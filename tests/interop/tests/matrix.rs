@@ -14,13 +14,7 @@ const FAILOVER: &str = "master_type: failover\nverify_master_pubkey_sign: True\n
                         master_alive_interval: 2\nretry_dns: 0\nmaster_tries: -1";
 
 /// What each implementation logs when it refuses a master whose key does not verify.
-const REFUSED: &[&str] = &[
-    "Failed to verify signature of public key",
-    "Failed to verify the signature",
-    "verification failed",
-    "did not verify",
-    "Invalid master key",
-];
+const REFUSED: &[&str] = &["Failed to verify signature of public key"];
 
 /// What each implementation logs when a master comes with another key than the one cached.
 const CHANGED: &[&str] =
@@ -62,8 +56,9 @@ fn cmd_run(fleet: &Fleet) {
 }
 
 fn large_return(fleet: &Fleet) {
-    // Larger than Salt's default bound on events, with which its own tool shows VALUE_TRIMMED.
-    let (master, _minion) = fleet.pair("max_event_size: 20000000", "");
+    // Real Salt bounds events on both sides (1 MiB by default) and shows VALUE_TRIMMED beyond it.
+    let bound = "max_event_size: 20000000";
+    let (master, _minion) = fleet.pair(bound, bound);
     let result = master.salt(&["min", "cmd.run", "head -c 5000000 /dev/zero | tr '\\0' x"]);
     let text = result["min"].as_str().unwrap_or_default();
     assert_eq!(text.len(), 5_000_000);
@@ -153,8 +148,10 @@ fn key_deletion(fleet: &Fleet) {
     assert_eq!(master.keys("minions"), ["other"]);
     // The AES key changes: the one that stays signs in anew and answers, the deleted one is
     // back at the start, and comes back when its key is accepted once more.
-    master.wait_ping("other");
-    master.wait_key("minions_pre", "min");
+    wait::until("min to find out, by the next publication, that it has to sign in anew", || {
+        assert_eq!(master.salt(&["other", "test.ping"]), json!({"other": true}));
+        master.keys("minions_pre").iter().any(|id| id == "min").then_some(())
+    });
     assert_eq!(master.salt(&["other", "test.ping"]), json!({"other": true}));
     master.accept("min");
     master.wait_ping("min");
@@ -223,8 +220,12 @@ fn changed_master_key(fleet: &Fleet) {
         }
     }
     master.start();
-    wait_log(&minion, CHANGED);
-    assert!(!answers(&master), "a master with another key was trusted");
+    wait::until("the minion to refuse the new key", || {
+        // A stock minion finds out by a publication that it cannot open.
+        assert!(!answers(&master), "a master with another key was trusted");
+        let log = minion.log();
+        CHANGED.iter().any(|phrase| log.contains(phrase)).then_some(())
+    });
     let _ = minion.process().stop();
     fs::remove_file(minion.pki().join("minion_master.pub")).unwrap();
     minion.start();

@@ -118,7 +118,8 @@ impl fmt::Display for Failure {
             }
             Failure::WrongNonce => "the master's answer belongs to another request",
             Failure::KeyChanged => {
-                "the master's key has changed; if that is intended, remove the cached key"
+                "the master key has changed, the master could have been subverted; if the change is \
+                 intended, remove the cached key (minion_master.pub) here"
             }
             Failure::UnexpectedPubSig => {
                 "the master signs its key, but verify_master_pubkey_sign is off here"
@@ -131,7 +132,10 @@ impl fmt::Display for Failure {
                 "verify_master_pubkey_sign is on, but the verification key cannot be read; copy \
                  master_sign.pub from the master into the pki directory"
             }
-            Failure::BadPubSig => "the signature over the master's key is not valid",
+            Failure::BadPubSig => {
+                "Failed to verify signature of public key: the master's pub_sig does not fit the \
+                 verification key (master_sign.pub) here"
+            }
             Failure::Revoked(finger) => {
                 return write!(f, "the master's key is revoked ({finger})");
             }
