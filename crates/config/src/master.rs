@@ -111,7 +111,7 @@ with_shared_options! { define_options {
     /// Milliseconds until a connection without heartbeat is closed.
     zmq_heartbeat_timeout: i64 = Quiet(&Int(30000)) => Honoured;
     /// Open files the master asks the system for.
-    max_open_files: i64 = Int(100_000) => Later;
+    max_open_files: i64 = Int(100_000) => Honoured;
     /// Seconds a command waits for returns before it asks who still works on it.
     timeout: i64 = Int(5) => Honoured;
     /// Seconds that question waits for answers.

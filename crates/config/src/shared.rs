@@ -34,7 +34,7 @@ macro_rules! with_shared_options {
         /// Address to listen on.
         interface: String = Str("0.0.0.0") => Honoured;
         /// Listen on and connect to IPv6 addresses first; nothing leaves it to the system.
-        ipv6: Option<bool> = Nil => Later;
+        ipv6: Option<bool> = Nil => Honoured;
         /// How local programs reach the event bus: ipc (unix sockets).
         ipc_mode: String = Str("ipc") => Honoured;
         /// Kernel keepalive probes on connections.

@@ -9,6 +9,7 @@ mod error;
 mod handlers;
 mod jobs;
 mod keys;
+mod open_files;
 mod presence;
 mod publish;
 mod runners;

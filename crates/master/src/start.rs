@@ -11,7 +11,7 @@ use saltern_event::{Bus, BusPaths};
 use saltern_fileserver::{FileServer, Receiver};
 use saltern_store::cache::DataCache;
 use saltern_store::jobs::{JobSettings, JobStore};
-use saltern_store::pki::{Pki, open_master, open_master_sign, read_signature_file};
+use saltern_store::pki::{KeyState, Pki, open_master, open_master_sign, read_signature_file};
 use saltern_store::root_key;
 use saltern_store::sessions::Sessions;
 use saltern_transport::zeromq::{Publisher, Router};
@@ -25,6 +25,7 @@ use crate::context::Shared;
 use crate::counters::Counters;
 use crate::jobs::Jobs;
 use crate::keys::{Keys, SignatureSource};
+use crate::open_files;
 use crate::presence::Presence;
 use crate::publish::Outlet;
 use crate::settings::{self, Marker};
@@ -55,6 +56,8 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
     let job_settings = JobSettings { linger: Duration::ZERO, ..JobSettings::default() };
     let jobs = Jobs::new(JobStore::open(&opts.cachedir, job_settings)?, &settings::jobs(&opts));
 
+    let soft = open_files::raise(opts.max_open_files);
+    open_files::check(pki.ids(KeyState::Accepted)?.len(), soft);
     let (router, publisher) = sockets(&opts)?;
     let bus = Bus::bind(&BusPaths::master(&opts.sock_dir), settings::bus(&opts))
         .map_err(|source| StartError::Bus { sock_dir: opts.sock_dir.clone(), source })?;

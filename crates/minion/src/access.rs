@@ -1,7 +1,7 @@
 //! What every sign-in needs, and one sign-in at one master.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use saltern_config::MinionOptions;
 use saltern_failover::{Hard, Soft, Verdict};
@@ -10,6 +10,7 @@ use saltern_value::Map;
 use saltern_wire::auth::Identity;
 use saltern_wire::auth::client::{Credentials, Failure, Outcome, SignIn, SignInError, Warning};
 
+use crate::jobs::Taken;
 use crate::keys::{self, MasterKeys};
 use crate::settings::{Settings, StartError};
 
@@ -20,6 +21,8 @@ pub(crate) struct Access {
     pub(crate) settings: Settings,
     pub(crate) identity: Identity,
     pub(crate) keys: MasterKeys,
+    /// The jobs taken, of all masters and all runs of this minion.
+    pub(crate) taken: Mutex<Taken>,
     /// `autosign_grains` with their values.
     autosign: Option<Map>,
     /// `sign_pub_messages` was set to False: unsigned publications are taken. Unlike in Salt that
@@ -61,7 +64,16 @@ impl Access {
             .collect();
         let autosign = (!opts.autosign_grains.is_empty()).then_some(autosign);
         let keys = MasterKeys::new(&opts, settings.masters.len());
-        Ok(Arc::new(Access { opts, settings, identity, keys, autosign, unsigned_publications }))
+        let taken = Mutex::new(Taken::new(&opts.cachedir, settings.jids_remembered));
+        Ok(Arc::new(Access {
+            opts,
+            settings,
+            identity,
+            keys,
+            taken,
+            autosign,
+            unsigned_publications,
+        }))
     }
 
     /// The name of a master as configured.

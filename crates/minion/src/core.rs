@@ -76,10 +76,14 @@ impl Core {
     pub(crate) fn new(parts: CoreParts) -> Arc<Self> {
         let settings = &parts.access.settings;
         let facts = Facts { opts: parts.raw.clone(), grains: parts.grains, ..Facts::default() };
+        let mut seen = SeenJids::new(settings.jids_remembered);
+        for jid in lock(&parts.access.taken).jids() {
+            seen.is_new(jid.as_str());
+        }
         Arc::new(Core {
             registry: Registry::standard(),
             jobs: JobTable::new(&parts.access.opts.cachedir, true),
-            seen: Mutex::new(SeenJids::new(settings.jids_remembered)),
+            seen: Mutex::new(seen),
             places: Arc::new(Semaphore::new(settings.jobs_at_once)),
             bus: parts.bus,
             bus_path: parts.bus_path,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use saltern_base::Jid;
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::Verified;
@@ -16,6 +17,7 @@ use saltern_wire::session::client::{ClientSession, OpenError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::access::{Access, NotSignedIn};
+use crate::jobs::Taken;
 
 /// What a link tells the one who watches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,16 @@ impl Link {
         self.keys().opener.open(payload)
     }
 
+    /// Notes that the job opened last is about to run. Must come before the next
+    /// [`Link::open`], which one reader calls.
+    pub(crate) fn note_taken(&self, jid: &Jid) {
+        let (mark, serial) = {
+            let keys = self.keys();
+            (keys.opener.key_mark(), keys.opener.serial())
+        };
+        taken(&self.access).note(&mark, serial, jid);
+    }
+
     /// Signs in again, unless somebody did since the keys were of that `generation`.
     pub(crate) async fn renew(&self, generation: u64) -> Result<(), NotSignedIn> {
         let _one_at_a_time = self.renewal.lock().await;
@@ -199,6 +211,7 @@ impl Link {
         let mut keys = self.keys();
         keys.session = ClientSession::new(&self.access.identity, &credentials);
         keys.opener.rekey(&credentials);
+        resume(&self.access, &mut keys.opener);
         keys.generation += 1;
         self.tell(LinkEvent::Heard);
         Ok(())
@@ -211,7 +224,20 @@ fn opener(access: &Access, credentials: &Credentials) -> Opener {
     } else {
         SignaturePolicy::Required
     };
-    Opener::new(&access.settings.id, credentials, policy)
+    let mut opener = Opener::new(&access.settings.id, credentials, policy);
+    resume(access, &mut opener);
+    opener
+}
+
+/// What was taken under this AES key before, over another connection or by a former run, is not
+/// taken again.
+fn resume(access: &Access, opener: &mut Opener) {
+    let serial = taken(access).serial(&opener.key_mark());
+    opener.resume_after(serial);
+}
+
+fn taken(access: &Access) -> MutexGuard<'_, Taken> {
+    access.taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Salt's rule: the option counts unless it has the value of the request port.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use saltern_config::{Loaded, MinionOptions};
@@ -63,6 +63,7 @@ impl Minion {
         let (grains, names) = facts::grains_soon(&opts, &raw).await;
         let grains = Arc::new(grains);
         let access = Access::open(opts, settings, &grains, unsigned)?;
+        access.taken.lock().unwrap_or_else(PoisonError::into_inner).load();
         let paths = bus_paths(&access.opts, &access.settings);
         let bus = Bus::bind(&paths, bus_options(&access.opts)).map_err(|e| {
             let text = format!("the event bus {} cannot be opened: {e}", paths.publish.display());

@@ -92,7 +92,7 @@ impl Reader {
             let generation = self.link.generation();
             match self.link.open(&payload) {
                 Ok(job) => {
-                    jobs::accept(&self.core, self.slot, job);
+                    jobs::accept(&self.core, self.slot, &self.link, job);
                     return Ok(());
                 }
                 Err(OpenError::NeedsReauth) if !renewed && failures < RENEWALS => {

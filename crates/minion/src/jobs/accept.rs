@@ -10,6 +10,7 @@ use saltern_wire::publish::Publication;
 
 use crate::core::Core;
 use crate::jobs::run;
+use crate::link::Link;
 
 /// The ids of the last jobs, shared by all masters: a job published by two of them runs once.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl SeenJids {
 }
 
 /// Takes a publication that came through a slot: runs it when it is for us.
-pub(crate) fn accept(core: &Arc<Core>, slot: usize, job: Verified<Publication>) {
+pub(crate) fn accept(core: &Arc<Core>, slot: usize, link: &Link, job: Verified<Publication>) {
     if !is_for_us(core, slot, &job) {
         log::trace!("Job {} is for others", job.jid);
         return;
@@ -51,6 +52,8 @@ pub(crate) fn accept(core: &Arc<Core>, slot: usize, job: Verified<Publication>) 
         log::debug!("Job {jid} was taken before");
         return;
     }
+    // Before it runs: a job that is not done when the power fails is better than one done twice.
+    link.note_taken(&jid);
     let names = match &job.fun {
         Value::List(funs) => funs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         fun => fun.as_str().unwrap_or_default().to_owned(),

@@ -3,6 +3,8 @@
 mod accept;
 mod reply;
 mod run;
+mod taken;
 
 pub(crate) use accept::{SeenJids, accept};
 pub(crate) use run::fault;
+pub(crate) use taken::Taken;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use saltern_base::{Jid, MinionId};
-use saltern_crypto::{CryptoError, PublicKey, SealKey, SigAlgo};
+use saltern_crypto::{CryptoError, HashType, PublicKey, SealKey, SigAlgo};
 use saltern_value::msgpack::{self, Raw};
 use saltern_value::{Map, Value};
 
@@ -131,6 +131,27 @@ impl Opener {
             self.last_serial = None;
         }
         self.master = credentials.master_key.clone();
+    }
+
+    /// A name for the AES key, by which what was taken under it can be remembered. It says nothing
+    /// about the key itself.
+    #[must_use]
+    pub fn key_mark(&self) -> String {
+        let mut digest = HashType::Sha256.hex_digest(self.aes.as_str().as_bytes());
+        digest.truncate(16);
+        digest
+    }
+
+    /// The highest serial taken under this AES key.
+    #[must_use]
+    pub fn serial(&self) -> Option<i64> {
+        self.last_serial
+    }
+
+    /// Takes no publication up to that serial: they were taken before, maybe by a former run of
+    /// this program (CVE-2022-22936). Masters count anew only under a new AES key.
+    pub fn resume_after(&mut self, serial: Option<i64>) {
+        self.last_serial = self.last_serial.max(serial);
     }
 
     /// The topics to subscribe to when `zmq_filtering` is on.
