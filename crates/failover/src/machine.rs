@@ -50,8 +50,28 @@ pub struct Machine {
     order: Vec<Master>,
     candidates: Vec<Candidate>,
     backoff: Backoff,
+    early_losses: EarlyLosses,
     next_id: u64,
     state: State,
+}
+
+/// Connections that broke soon after they were made.
+#[derive(Debug, Default)]
+struct EarlyLosses {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl EarlyLosses {
+    /// Counts one more; whether there are so many that they have to be slowed down.
+    fn too_many(&mut self, now: Instant) -> bool {
+        if self.last.is_none_or(|last| now >= last + Policy::FORGIVEN) {
+            self.count = 0;
+        }
+        self.last = Some(now);
+        self.count = self.count.saturating_add(1);
+        self.count > Policy::EARLY_LOSSES
+    }
 }
 
 impl Machine {
@@ -61,7 +81,9 @@ impl Machine {
         let order = initial_order(&policy, &mut rng);
         let candidates = vec![Candidate::default(); policy.masters.len()];
         let backoff = Backoff::new(Policy::BACKOFF_FIRST, policy.backoff_max());
-        Machine { policy, rng, order, candidates, backoff, next_id: 0, state: State::Idle }
+        let early_losses = EarlyLosses::default();
+        let state = State::Idle;
+        Machine { policy, rng, order, candidates, backoff, early_losses, next_id: 0, state }
     }
 
     /// The name of a master as configured; empty for a number that is none.
@@ -294,10 +316,13 @@ impl Machine {
         // The one that failed is asked last, and stays there until others fail too.
         self.order.retain(|m| *m != master);
         self.order.push(master);
-        if settled {
+        let slow = !settled && self.early_losses.too_many(now);
+        if !slow {
             self.backoff.reset();
-        } else if let Some(candidate) = self.candidates.get_mut(master.0) {
-            candidate.not_before = Some(now + self.backoff.next(self.rng.f64()));
+        }
+        if !settled && let Some(candidate) = self.candidates.get_mut(master.0) {
+            let pause = if slow { self.backoff.next(self.rng.f64()) } else { Policy::BREATH };
+            candidate.not_before = Some(now + pause);
         }
         self.leave_link(reason, None, now, out);
     }

@@ -37,15 +37,23 @@ pub struct Policy {
 impl Policy {
     /// First pause after a round in which no master took us.
     pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-    /// Longest pause: a fleet whose masters return is back within half a minute.
-    pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+    /// Longest pause: a fleet whose masters return is back within seconds. A refused connection
+    /// costs a dead host one packet, and a host that hangs is bounded by the attempt's deadline.
+    pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
     /// A candidate has this long for itself before the next one is tried beside it.
     pub const HEAD_START: Duration = Duration::from_millis(1000);
     /// After the first two, one more every half second: nine silent masters cost five seconds.
     pub const NEXT_START: Duration = Duration::from_millis(500);
-    /// A connection that breaks before this counts as a failed attempt, so that a master that
-    /// takes us and drops us does not keep us busy.
+    /// A connection that breaks before this is an early loss. Too many of them are slowed down, so
+    /// that a master that takes us and drops us does not keep us busy.
     pub const SETTLED: Duration = Duration::from_secs(10);
+    /// So many early losses in a row (each within [`Policy::FORGIVEN`] of the last) only cost
+    /// [`Policy::BREATH`]: masters that die one after the other must not be mistaken for that.
+    pub const EARLY_LOSSES: u32 = 8;
+    /// Pause before a master that we lost early is asked again.
+    pub const BREATH: Duration = Duration::from_millis(250);
+    /// After such a time without an early loss the former ones no longer count.
+    pub const FORGIVEN: Duration = Duration::from_secs(60);
     /// Upper bound of the time one probe may take.
     pub const PROBE_DEADLINE: Duration = Duration::from_secs(5);
     /// Every so many probes one carries a proof of the session key.
