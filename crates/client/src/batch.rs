@@ -5,6 +5,7 @@ use std::time::Duration;
 use saltern_value::Value;
 use tokio::sync::mpsc;
 
+use crate::local::not_connected;
 use crate::{Answer, ClientError, JobRequest, LocalClient};
 
 /// How many at a time.
@@ -93,7 +94,7 @@ pub async fn run_batch(
                 } else {
                     tokio::spawn(async move {
                         tokio::time::sleep(pause).await;
-                        drop(slots.send(()));
+                        let _ = slots.send(());
                     });
                 }
             }
@@ -131,18 +132,11 @@ async fn collect(
     if let Some(mut running) = client.run(&request, timeout).await? {
         while let Some(answer) = running.next().await? {
             open.retain(|id| *id != answer.id);
-            drop(answers.send(answer));
+            let _ = answers.send(answer);
         }
     }
     for id in open {
-        let ret = Value::from("Minion did not return. [Not connected]");
-        drop(answers.send(Answer {
-            id,
-            ret,
-            out: Some("no_return".into()),
-            retcode: 1,
-            failed: true,
-        }));
+        let _ = answers.send(not_connected(id));
     }
     Ok(())
 }

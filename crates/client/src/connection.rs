@@ -18,6 +18,8 @@ pub struct Connection {
     bus: PathBuf,
     cachedir: PathBuf,
     master_user: String,
+    /// The id under which the master keeps the returns of its own functions.
+    pub(crate) master_id: String,
     user: String,
 }
 
@@ -32,6 +34,7 @@ impl Connection {
             bus: BusPaths::master(&opts.sock_dir).publish,
             cachedir: opts.cachedir.clone(),
             master_user: opts.user.clone(),
+            master_id: opts.id.clone(),
             user: user.to_owned(),
         }
     }

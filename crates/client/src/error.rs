@@ -51,12 +51,18 @@ impl fmt::Display for ClientError {
                  and do you run this as its user?",
                 path.display()
             ),
-            ClientError::Bus { path, source } => write!(
-                f,
-                "Unable to connect to the salt master publisher at {} ({source}). Is the master \
-                 running?",
-                path.display()
-            ),
+            ClientError::Bus { path, source } => {
+                let advice = if source.kind() == std::io::ErrorKind::PermissionDenied {
+                    "Run this as the user of the master."
+                } else {
+                    "Is the master running?"
+                };
+                write!(
+                    f,
+                    "Unable to connect to the salt master publisher at {} ({source}). {advice}",
+                    path.display()
+                )
+            }
             ClientError::Request { address, source } => write!(
                 f,
                 "Salt request failed: {source} (master at {address}). Is the master running?"

@@ -1,10 +1,12 @@
 //! Publishing a job and collecting its returns (Salt's `LocalClient`).
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use saltern_base::Jid;
 use saltern_config::MasterOptions;
-use saltern_event::{Event, client::Subscriber};
+use saltern_event::{Event, TRIMMED, client::Subscriber};
 use saltern_value::{Map, Value};
 
 use crate::{ClientError, Collector, Connection, Step};
@@ -59,6 +61,7 @@ pub struct LocalClient {
     connection: Connection,
     gather: Duration,
     publish_timeout: Duration,
+    current: Mutex<Option<Jid>>,
 }
 
 impl LocalClient {
@@ -69,7 +72,15 @@ impl LocalClient {
             connection: Connection::new(opts, user),
             gather: seconds(opts.gather_job_timeout as f64),
             publish_timeout: Duration::from_secs(15),
+            current: Mutex::new(None),
         }
+    }
+
+    /// The job whose returns were asked for last: what a user who interrupts the wait wants to
+    /// look up later.
+    #[must_use]
+    pub fn current_job(&self) -> Option<Jid> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The way to the master, for other calls.
@@ -109,6 +120,7 @@ impl LocalClient {
         // Subscribed before it is published, so that no return can be missed.
         let events = self.connection.events().await?;
         let Some(published) = self.publish(request).await? else { return Ok(None) };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(published.jid.clone());
         let now = Instant::now();
         let collector =
             Collector::new(published.minions.iter().cloned(), timeout, self.gather, now);
@@ -125,6 +137,12 @@ impl LocalClient {
         };
         Ok(self.publish(&request).await?.map(|p| p.jid))
     }
+
+    /// The minions that are connected; nothing when the master does not say.
+    async fn connected(&self) -> Vec<String> {
+        let answer = self.connection.wheel("minions.connected", Map::new()).await;
+        answer.map(|result| texts(Some(&result.ret))).unwrap_or_default()
+    }
 }
 
 /// A job whose returns are being collected.
@@ -135,7 +153,7 @@ pub struct Running<'a> {
     pub published: Published,
     collector: Collector,
     question: Option<Jid>,
-    done: Option<Vec<String>>,
+    done: Option<VecDeque<Answer>>,
 }
 
 impl Running<'_> {
@@ -146,14 +164,11 @@ impl Running<'_> {
     /// When the master goes away meanwhile.
     pub async fn next(&mut self) -> Result<Option<Answer>, ClientError> {
         loop {
-            if let Some(missing) = &mut self.done {
-                return Ok(missing.pop().map(|id| no_return(id, &self.published.jid)));
+            if let Some(silent) = &mut self.done {
+                return Ok(silent.pop_front());
             }
             match self.collector.step(Instant::now()) {
-                Step::Finished(mut missing) => {
-                    missing.reverse();
-                    self.done = Some(missing);
-                }
+                Step::Finished(missing) => self.done = Some(self.silent(missing).await),
                 Step::Ask(ids) => {
                     self.question = self.client.ask(&self.published.jid, &ids).await?;
                     self.collector.asked(Instant::now());
@@ -163,11 +178,44 @@ impl Running<'_> {
                     let Ok(event) = event else { continue };
                     let Ok(Some(event)) = event else { return Err(ClientError::MasterEnded) };
                     if let Some(answer) = self.on_event(event) {
-                        return Ok(Some(answer));
+                        return Ok(Some(self.whole(answer).await));
                     }
                 }
             }
         }
+    }
+
+    /// Answers for those who gave none: Salt tells minions without a connection from silent ones,
+    /// and only when any minion is connected at all.
+    async fn silent(&self, missing: Vec<String>) -> VecDeque<Answer> {
+        let jid = &self.published.jid;
+        let connected =
+            if missing.is_empty() { Vec::new() } else { self.client.connected().await };
+        let unknown = self.published.missing.iter().filter(|id| !missing.contains(*id));
+        let mut silent: VecDeque<_> = missing
+            .iter()
+            .map(|id| {
+                if connected.is_empty() || connected.contains(id) {
+                    no_response(id.clone(), jid)
+                } else {
+                    not_connected(id.clone())
+                }
+            })
+            .collect();
+        silent.extend(unknown.map(|id| no_response(id.clone(), jid)));
+        silent
+    }
+
+    /// An answer that was too long for the event bus, from the job cache; as it is when that
+    /// cannot be had.
+    async fn whole(&self, mut answer: Answer) -> Answer {
+        if trimmed(&answer.ret) {
+            let kept = self.client.connection.kept_return(&self.published.jid, &answer.id).await;
+            if let Some(ret) = kept {
+                answer.ret = ret;
+            }
+        }
+        answer
     }
 
     fn on_event(&mut self, event: Event) -> Option<Answer> {
@@ -220,13 +268,31 @@ fn answer(id: String, data: &Map) -> Answer {
     Answer { id, ret, out, retcode, failed: false }
 }
 
-fn no_return(id: String, jid: &Jid) -> Answer {
+fn no_response(id: String, jid: &Jid) -> Answer {
     let text = format!(
         "Minion did not return. [No response]\nThe minions may not have all finished running and \
          any remaining minions will return upon completion. To look up the return data for this \
          job later, run the following command:\n\nsalt-run jobs.lookup_jid {jid}"
     );
+    no_return(id, text)
+}
+
+pub(crate) fn not_connected(id: String) -> Answer {
+    no_return(id, "Minion did not return. [Not connected]".to_owned())
+}
+
+fn no_return(id: String, text: String) -> Answer {
     Answer { id, ret: text.into(), out: Some("no_return".into()), retcode: 1, failed: true }
+}
+
+/// Whether a part of the value was left out because the event was too long.
+pub(crate) fn trimmed(value: &Value) -> bool {
+    match value {
+        Value::Str(text) => text == TRIMMED,
+        Value::List(items) => items.iter().any(trimmed),
+        Value::Map(map) => map.values().any(trimmed),
+        _ => false,
+    }
 }
 
 fn texts(list: Option<&Value>) -> Vec<String> {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use saltern_base::Jid;
 use saltern_event::{Event, client::Subscriber};
 use saltern_value::{Map, Value};
 
+use crate::local::trimmed;
 use crate::{ClientError, Connection};
 
 /// A function of the master.
@@ -67,9 +69,31 @@ impl Connection {
                 return Err(ClientError::MasterEnded);
             };
             if event.tag == last {
-                return Ok(result(&event.data));
+                return Ok(self.whole(event.data).await);
             }
             progress(&event);
+        }
+    }
+
+    /// The result in the last event of a runner; one that was too long for the bus comes from
+    /// the job cache.
+    async fn whole(&self, mut data: Map) -> RemoteResult {
+        if data.get("return").is_some_and(trimmed)
+            && let Some(jid) = data.get_str("jid").and_then(|jid| Jid::parse(jid).ok())
+            && let Some(Value::Map(kept)) = self.kept_return(&jid, &self.master_id).await
+        {
+            data = kept;
+        }
+        result(data)
+    }
+
+    /// What one minion returned to a job, from the job cache.
+    pub(crate) async fn kept_return(&self, jid: &Jid, minion: &str) -> Option<Value> {
+        let args = Map::from([("jid", jid.as_str()), ("minion", minion)]);
+        let result = self.wheel("jobs.kept_return", args).await.ok()?;
+        match result.ret {
+            Value::Map(mut kept) if result.success => kept.remove("return"),
+            _ => None,
         }
     }
 
@@ -83,18 +107,26 @@ impl Connection {
             load.insert(name, value);
         }
         let answer = self.command(load, Duration::from_secs(60)).await?;
-        answer
-            .get("data")
-            .and_then(Value::as_map)
-            .map(result)
-            .ok_or_else(|| ClientError::Protocol("no data in the answer to wheel".into()))
+        match answer {
+            Value::Map(mut answer) => answer.remove("data"),
+            _ => None,
+        }
+        .and_then(|data| if let Value::Map(data) = data { Some(result(data)) } else { None })
+        .ok_or_else(|| ClientError::Protocol("no data in the answer to wheel".into()))
     }
 }
 
-fn result(data: &Map) -> RemoteResult {
-    RemoteResult {
-        ret: data.get("return").cloned().unwrap_or_default(),
-        success: data.get("success").is_none_or(Value::truthy),
-        out: data.get_str("outputter").or_else(|| data.get_str("out")).map(str::to_owned),
+fn result(mut data: Map) -> RemoteResult {
+    let ret = data.remove("return").unwrap_or_default();
+    let success = data.get("success").is_none_or(Value::truthy);
+    match ret {
+        // What a function returns to say how it is to be printed.
+        Value::Map(mut shown)
+            if shown.len() == 2 && shown.contains_key("data") && shown.contains_key("outputter") =>
+        {
+            let out = shown.get_str("outputter").map(str::to_owned);
+            RemoteResult { ret: shown.remove("data").unwrap_or_default(), success, out }
+        }
+        ret => RemoteResult { ret, success, out: data.get_str("outputter").map(str::to_owned) },
     }
 }

@@ -2,6 +2,7 @@
 //! the root key; one file per group.
 
 mod config;
+mod jobs;
 mod key;
 mod minions;
 
@@ -34,7 +35,7 @@ pub(crate) struct WheelCall {
 
 /// All wheel functions.
 pub(crate) fn all() -> impl Iterator<Item = &'static Wheel> {
-    [config::WHEELS, key::WHEELS, minions::WHEELS].into_iter().flatten()
+    [config::WHEELS, jobs::WHEELS, key::WHEELS, minions::WHEELS].into_iter().flatten()
 }
 
 /// Runs `fun` as `user`; announces it before and after on the bus. The result is what a `wheel`
