@@ -11,6 +11,7 @@ pub mod localtime;
 pub mod log;
 mod log_file;
 mod log_format;
+pub mod memory;
 pub mod secret;
 pub mod time;
 

@@ -11,10 +11,15 @@ use tokio::task::JoinSet;
 use crate::core::Core;
 use crate::{host, mine};
 
-/// Runs for the life of the minion; returns at once when nothing is to be repeated.
+/// When the start is over, and how often an idle minion gives back what its last jobs needed.
+const REST_FIRST: Duration = Duration::from_secs(5);
+const REST_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs for the life of the minion.
 pub(crate) async fn run(core: Arc<Core>) {
     let opts = core.access.opts.clone();
     let mut jobs = JoinSet::new();
+    jobs.spawn(rest(core.clone()));
     if let Some(every) = minutes(opts.grains_refresh_every) {
         let core = core.clone();
         jobs.spawn(repeat(every, move || {
@@ -41,6 +46,17 @@ pub(crate) async fn run(core: Arc<Core>) {
         jobs.spawn(repeat(every, move || ping(core.clone())));
     }
     while jobs.join_next().await.is_some() {}
+}
+
+/// Keeps an idle minion small: what only the start or a job needed is given back.
+async fn rest(core: Arc<Core>) {
+    tokio::time::sleep(REST_FIRST).await;
+    loop {
+        if core.jobs.running().is_empty() {
+            saltern_base::memory::release_code();
+        }
+        tokio::time::sleep(REST_EVERY).await;
+    }
 }
 
 fn minutes(option: i64) -> Option<Duration> {

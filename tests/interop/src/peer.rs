@@ -45,15 +45,18 @@ impl Peer {
 
 /// The executable under test: `SALTERN`, or the one built beside the tests.
 pub fn saltern() -> PathBuf {
-    let path = env::var_os("SALTERN").map_or_else(|| build_dir().join("saltern"), PathBuf::from);
+    let path = env::var_os("SALTERN").map_or_else(built, PathBuf::from);
     assert!(path.exists(), "{} is missing; build it first: cargo build --release", path.display());
     path
 }
 
-/// `target/<profile>`, found from the test executable in `target/<profile>/deps`.
-fn build_dir() -> PathBuf {
+/// `target/<profile>/saltern`, seen from our own executable there (benchmarks) or in its `deps`
+/// (tests).
+fn built() -> PathBuf {
     let exe = env::current_exe().unwrap();
-    exe.ancestors().nth(2).unwrap().to_path_buf()
+    let dir = exe.parent().unwrap();
+    let dir = if dir.ends_with("deps") { dir.parent().unwrap() } else { dir };
+    dir.join("saltern")
 }
 
 fn venv(version: &str) -> PathBuf {

@@ -72,7 +72,8 @@ impl Board {
         let mut text = String::new();
         for (name, alive) in &self.masters {
             let ids = self.on(name);
-            let state = if *alive { format!("{:>3} minions", ids.len()) } else { "dead".to_owned() };
+            let state =
+                if *alive { format!("{:>3} minions", ids.len()) } else { "dead".to_owned() };
             let shown = ids.iter().take(8).cloned().collect::<Vec<_>>().join(" ");
             let more = if ids.len() > 8 { " ..." } else { "" };
             text.push_str(&format!("  {name:<4} {state:<12} {shown}{more}\n"));

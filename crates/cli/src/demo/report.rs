@@ -27,7 +27,7 @@ impl Report {
 
     /// Switch-over times in milliseconds: least, median, most.
     fn times(&self) -> Option<(f64, f64, f64)> {
-        let mut all: Vec<f64> = self.switched.values().map(|d| d.as_secs_f64() * 1e3).collect();
+        let mut all: Vec<f64> = self.switched.values().map(millis).collect();
         all.sort_by(f64::total_cmp);
         Some((*all.first()?, *all.get(all.len() / 2)?, *all.last()?))
     }
@@ -53,7 +53,6 @@ impl Report {
 
     /// One JSON document.
     pub(super) fn json(&self) -> String {
-        let millis = |d: &Duration| (d.as_secs_f64() * 1e5).round() / 100.0;
         let switched: Map =
             self.switched.iter().map(|(id, took)| (id.as_str(), millis(took))).collect();
         let mut report = Map::from([
@@ -73,4 +72,9 @@ impl Report {
         }
         json::to_string(&Value::Map(report), Some(2))
     }
+}
+
+/// Milliseconds to two digits.
+fn millis(duration: &Duration) -> f64 {
+    (duration.as_secs_f64() * 1e5).round() / 100.0
 }

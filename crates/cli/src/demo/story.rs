@@ -181,7 +181,8 @@ impl Story {
     ) -> Result<(), Failure> {
         until("the job to begin everywhere", async || {
             let names = list(ids);
-            let args = ["salt", "-L", &names, "saltutil.find_job", jid, "--out", "json", "--static"];
+            let args =
+                ["salt", "-L", &names, "saltutil.find_job", jid, "--out", "json", "--static"];
             let found = json::parse(&tool(&site.conf, &args).await?).unwrap_or_default();
             let begun = ids.iter().all(|id| found.get(id).is_some_and(Value::truthy));
             Ok(begun.then_some(()))
