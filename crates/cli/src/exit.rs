@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use saltern_client::ClientError;
 use saltern_config::ConfigError;
+use saltern_minion::{CallError, StartError};
 
 /// All is well.
 pub(crate) const OK: i32 = 0;
@@ -13,10 +14,15 @@ pub(crate) const OK: i32 = 0;
 pub(crate) const GENERIC: i32 = 1;
 /// No answer to print, or no way to get one.
 pub(crate) const NO_RETURN: i32 = 2;
+/// Words are missing on the command line of `salt`, or settings no program can work with.
+pub(crate) const CONFIG: i32 = 42;
 /// The command line makes no sense (`EX_USAGE`).
 pub(crate) const USAGE: i32 = 64;
 /// The user may not do this (`EX_NOUSER`).
 pub(crate) const NO_USER: i32 = 67;
+
+/// Ctrl-C, as shells count it.
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// An unsuccessful end.
 #[derive(Debug)]
@@ -85,6 +91,21 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Failure::new(error.exit_code, error.message)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Start(error) => error.into(),
+            other => Failure::generic(other.to_string()),
+        }
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
@@ -97,8 +118,8 @@ impl From<ClientError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // The reader of our output has gone: nobody is there to be told.
-            io::ErrorKind::BrokenPipe => Failure::new(GENERIC, ""),
+            // The reader of our output has seen enough (`salt ... | head`); no failure in Salt.
+            io::ErrorKind::BrokenPipe => Failure::new(OK, ""),
             _ => Failure::generic(error.to_string()),
         }
     }

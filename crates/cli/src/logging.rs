@@ -36,11 +36,13 @@ pub(crate) fn warnings(warnings: &[String]) {
 
 fn start(raw: &Map, args: &Logging, file: Option<PathBuf>) -> Result<(), Failure> {
     let console_level = level(raw, args.log_level.as_deref(), "log_level")?;
-    let file_level = level(raw, args.log_file_level.as_deref(), "log_level_logfile")
-        .or_else(|e| if raw.get("log_level_logfile").is_none_or(|v| v.is_nil()) {
-            level(raw, None, "log_level")
-        } else {
-            Err(e)
+    let file_level =
+        level(raw, args.log_file_level.as_deref(), "log_level_logfile").or_else(|e| {
+            if raw.get("log_level_logfile").is_none_or(|v| v.is_nil()) {
+                level(raw, None, "log_level")
+            } else {
+                Err(e)
+            }
         })?;
     let format = |name: &str, default: &str| text(raw, name).unwrap_or_else(|| default.to_owned());
     let date = format("log_datefmt", "%H:%M:%S");

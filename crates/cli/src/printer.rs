@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
-use saltern_config::MasterOptions;
+use saltern_config::{Loaded, MasterOptions, MinionOptions};
 use saltern_output::{Indent, Options};
 use saltern_value::Value;
 
@@ -26,20 +27,59 @@ pub(crate) struct Printer {
 }
 
 /// What the configuration says of printing; command line options come on top.
-pub(crate) struct Defaults<'a> {
-    pub(crate) output: Option<&'a str>,
-    pub(crate) color: bool,
-    pub(crate) state_output: &'a str,
-    pub(crate) state_verbose: bool,
+pub(crate) struct Defaults {
+    output: Option<String>,
+    file: Option<PathBuf>,
+    indent: Option<String>,
+    options: Options,
 }
 
-impl<'a> From<&'a MasterOptions> for Defaults<'a> {
-    fn from(opts: &'a MasterOptions) -> Self {
+/// A configuration that says how to print: the master's or the minion's.
+pub(crate) trait Printing {
+    /// Its outputter and its output file.
+    fn output(&self) -> (Option<&str>, Option<&str>);
+    /// The options of the outputters.
+    fn options(&self) -> Options;
+}
+
+macro_rules! printing {
+    ($($options:ty),*) => {$(
+        impl Printing for $options {
+            fn output(&self) -> (Option<&str>, Option<&str>) {
+                (self.output.as_deref(), self.output_file.as_deref())
+            }
+
+            fn options(&self) -> Options {
+                Options {
+                    color: self.color,
+                    state_output: self.state_output.clone(),
+                    state_verbose: self.state_verbose,
+                    state_output_diff: self.state_output_diff,
+                    state_output_profile: self.state_output_profile,
+                    ..Options::default()
+                }
+            }
+        }
+    )*};
+}
+
+printing!(MasterOptions, MinionOptions);
+
+impl Defaults {
+    /// Those of a configuration.
+    pub(crate) fn of<T: Printing>(loaded: &Loaded<T>) -> Self {
+        let (output, file) = loaded.opts.output();
+        // The default says `pretty`, but Salt sorts keys only when the option is set.
+        let indent = loaded.raw.get("output_indent").map(|value| match value {
+            Value::Str(text) => text.clone(),
+            Value::Nil => "null".to_owned(),
+            other => other.as_int().unwrap_or(4).to_string(),
+        });
         Defaults {
-            output: opts.output.as_deref(),
-            color: opts.color,
-            state_output: &opts.state_output,
-            state_verbose: opts.state_verbose,
+            output: output.map(str::to_owned),
+            file: file.filter(|f| !f.is_empty()).map(PathBuf::from),
+            indent,
+            options: loaded.opts.options(),
         }
     }
 }
@@ -48,9 +88,9 @@ impl Printer {
     /// A printer as the options want it.
     ///
     /// # Errors
-    /// When the output file cannot be opened or the outputter is unknown.
-    pub(crate) fn new(args: &OutputArgs, defaults: &Defaults<'_>) -> Result<Self, Failure> {
-        let file = args.out_file.as_ref().map(|path| {
+    /// When the output file cannot be opened.
+    pub(crate) fn new(args: &OutputArgs, defaults: Defaults) -> Result<Self, Failure> {
+        let file = args.out_file.as_ref().or(defaults.file.as_ref()).map(|path| {
             OpenOptions::new()
                 .create(true)
                 .write(true)
@@ -58,25 +98,27 @@ impl Printer {
                 .truncate(!args.out_file_append)
                 .open(path)
                 .map_err(|e| {
-                    Failure::generic(format!("--out-file {} cannot be written: {e}", path.display()))
+                    Failure::generic(format!(
+                        "--out-file {} cannot be written: {e}",
+                        path.display()
+                    ))
                 })
         });
         let file = file.transpose()?;
         let terminal = file.is_none() && io::stdout().is_terminal();
-        let chosen = args.out.clone().or_else(|| defaults.output.map(str::to_owned));
-        if let Some(name) = chosen.as_deref().filter(|name| !saltern_output::is_known(name)) {
-            return Err(Failure::usage(format!("there is no outputter '{name}'"))
-                .hint("see --out in --help for the names"));
-        }
+        let indent = args.out_indent.clone().or(defaults.indent);
         let state_verbose = args.state_verbose.as_deref().map(|v| v.eq_ignore_ascii_case("true"));
+        let base = defaults.options;
         let options = Options {
-            color: !args.no_color && (args.force_color || (terminal && defaults.color)),
-            indent: args.out_indent.as_deref().map(indent).transpose()?,
-            state_output: args.state_output.as_deref().unwrap_or(defaults.state_output).to_owned(),
-            state_verbose: state_verbose.unwrap_or(defaults.state_verbose),
+            color: !args.no_color && (args.force_color || (terminal && base.color)),
+            indent: indent.as_deref().map(self::indent).transpose()?,
+            state_output: args.state_output.clone().unwrap_or(base.state_output),
+            state_verbose: state_verbose.unwrap_or(base.state_verbose),
+            state_output_diff: args.output_diff || base.state_output_diff,
+            state_output_profile: base.state_output_profile,
             ..Options::default()
         };
-        Ok(Printer { chosen, options, file })
+        Ok(Printer { chosen: known(args.out.clone().or(defaults.output)), options, file })
     }
 
     /// The outputter the user asked for.
@@ -119,6 +161,16 @@ impl Printer {
             None => line(text),
         }
     }
+}
+
+/// The outputter the user asked for, if there is one of that name; Salt goes on with `nested`.
+fn known(name: Option<String>) -> Option<String> {
+    let name = name?;
+    if saltern_output::is_known(&name) {
+        return Some(name);
+    }
+    log::error!("Invalid outputter {name} specified, fall back to nested");
+    Some("nested".to_owned())
 }
 
 fn indent(text: &str) -> Result<Indent, Failure> {

@@ -74,7 +74,8 @@ pub async fn run_batch(
     let mut jobs = Vec::new();
     loop {
         if free > 0 && !waiting.is_empty() && !stopped {
-            let begin: Vec<_> = (0..free.min(waiting.len())).filter_map(|_| waiting.pop()).collect();
+            let begin: Vec<_> =
+                (0..free.min(waiting.len())).filter_map(|_| waiting.pop()).collect();
             free -= begin.len();
             at_work += begin.len();
             on_start(&begin);
@@ -127,8 +128,7 @@ async fn collect(
     answers: mpsc::UnboundedSender<Answer>,
 ) -> Result<(), ClientError> {
     let mut open = ids.clone();
-    let request =
-        JobRequest { tgt: Value::from(ids), tgt_type: "list".into(), ..request.clone() };
+    let request = JobRequest { tgt: Value::from(ids), tgt_type: "list".into(), ..request.clone() };
     if let Some(mut running) = client.run(&request, timeout).await? {
         while let Some(answer) = running.next().await? {
             open.retain(|id| *id != answer.id);

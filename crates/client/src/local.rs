@@ -189,8 +189,7 @@ impl Running<'_> {
     /// and only when any minion is connected at all.
     async fn silent(&self, missing: Vec<String>) -> VecDeque<Answer> {
         let jid = &self.published.jid;
-        let connected =
-            if missing.is_empty() { Vec::new() } else { self.client.connected().await };
+        let connected = if missing.is_empty() { Vec::new() } else { self.client.connected().await };
         let unknown = self.published.missing.iter().filter(|id| !missing.contains(*id));
         let mut silent: VecDeque<_> = missing
             .iter()

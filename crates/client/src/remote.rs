@@ -122,7 +122,9 @@ fn result(mut data: Map) -> RemoteResult {
     match ret {
         // What a function returns to say how it is to be printed.
         Value::Map(mut shown)
-            if shown.len() == 2 && shown.contains_key("data") && shown.contains_key("outputter") =>
+            if shown.len() == 2
+                && shown.contains_key("data")
+                && shown.contains_key("outputter") =>
         {
             let out = shown.get_str("outputter").map(str::to_owned);
             RemoteResult { ret: shown.remove("data").unwrap_or_default(), success, out }

@@ -34,6 +34,9 @@ pub(crate) struct OutputArgs {
     /// Override the configured state_output: full, terse, mixed, changes or filter
     #[arg(long = "state-output", alias = "state_output", value_name = "STATE_OUTPUT")]
     pub(crate) state_output: Option<String>,
+    /// Report only what states changed
+    #[arg(long = "output-diff", alias = "state-output-diff")]
+    pub(crate) output_diff: bool,
     /// Override the configured state_verbose
     #[arg(long = "state-verbose", alias = "state_verbose", value_name = "BOOL")]
     pub(crate) state_verbose: Option<String>,

@@ -25,17 +25,25 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<i32, Failure> {
     let dir = args.common.config_dir();
-    let mut found = false;
+    let (mut found, mut nearest) = (false, None);
     if !args.minion {
-        found |= show("master", &load_master(&dir)?, &args.explain)?;
+        let loaded = load_master(&dir)?;
+        found |= show("master", &loaded, &args.explain)?;
+        nearest = loaded.nearest(&args.explain);
     }
     if !args.master {
-        found |= show("minion", &load_minion(&dir)?, &args.explain)?;
+        let loaded = load_minion(&dir)?;
+        found |= show("minion", &loaded, &args.explain)?;
+        nearest = nearest.or_else(|| loaded.nearest(&args.explain));
     }
     if found {
         return Ok(exit::OK);
     }
-    Err(Failure::usage(format!("there is no option '{}'", args.explain)))
+    let unknown = Failure::usage(format!("there is no option '{}'", args.explain));
+    Err(match nearest {
+        Some(name) => unknown.hint(format!("did you mean {name}?")),
+        None => unknown,
+    })
 }
 
 fn show<T>(who: &str, loaded: &Loaded<T>, option: &str) -> Result<bool, Failure> {

@@ -9,6 +9,9 @@ use crate::printer::Printer;
 
 /// Prints the documentation that the minions of `answers` gave, each function once.
 pub(crate) fn print(printer: &mut Printer, answers: &Map) -> Result<(), Failure> {
+    if answers.is_empty() {
+        return Err(Failure::new(exit::NO_RETURN, "No minions found to gather docs from"));
+    }
     let mut docs = BTreeMap::new();
     for functions in answers.values().filter_map(Value::as_map) {
         for (name, text) in functions {
@@ -16,9 +19,6 @@ pub(crate) fn print(printer: &mut Printer, answers: &Map) -> Result<(), Failure>
                 docs.entry(name).or_insert(text);
             }
         }
-    }
-    if docs.is_empty() {
-        return Err(Failure::new(exit::NO_RETURN, "No minions found to gather docs from"));
     }
     for (name, text) in docs {
         if printer.chosen().is_some() {

@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let done = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         log::info!("Setting up the Salt Minion \"{}\"", loaded.opts.id);
-        let handle = Minion::start(loaded).await.map_err(|e| Failure::generic(e.to_string()))?;
+        let handle = Minion::start(loaded).await.map_err(Failure::from)?;
         let signal = signals.ended().await;
         log::warn!("Minion received a {signal}. Exiting.");
         daemon::stop_within(GRACE, handle.shutdown()).await;

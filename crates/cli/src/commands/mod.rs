@@ -9,6 +9,7 @@ pub(crate) mod minion;
 pub(crate) mod salt;
 pub(crate) mod salt_call;
 pub(crate) mod salt_cp;
+mod salt_job;
 pub(crate) mod salt_key;
 pub(crate) mod salt_run;
 mod summary;

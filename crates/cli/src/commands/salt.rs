@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use saltern_client::{Answer, BatchSize, JobRequest, LocalClient, Running, run_batch};
 use saltern_config::{Loaded, MasterOptions, load_master};
-use saltern_modules::{condition_input, parse_args};
 use saltern_value::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::salt_job::request;
 use crate::args::{Common, Logging, OutputArgs, TargetArgs};
 use crate::commands::summary::Summary;
 use crate::exit::{self, Failure};
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    target: TargetArgs,
+    pub(super) target: TargetArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     /// The target is a compound expression: "G@os:Debian and web* or E@db.*"
     // Not among the target options, because salt-cp uses the letter for --chunked.
     #[arg(short = 'C', long, conflicts_with = "TargetKind", help_heading = "Target Options")]
-    compound: bool,
+    pub(super) compound: bool,
     /// Seconds to wait for returns before asking who still works on the job
     #[arg(short = 't', long, value_name = "SECONDS")]
     timeout: Option<f64>,
@@ -66,34 +67,46 @@ pub(crate) struct Args {
     failhard: bool,
     /// Returners the minions use besides the master
     #[arg(long = "return", value_name = "RETURNER", default_value = "")]
-    returner: String,
+    pub(super) returner: String,
+    /// Configuration of the returners: the name of an alternative one in the minion's options
+    #[arg(long = "return_config", alias = "return-config", value_name = "NAME")]
+    pub(super) return_config: Option<String>,
+    /// Options of the returners for this job, as YAML
+    #[arg(long = "return_kwargs", alias = "return-kwargs", value_name = "YAML")]
+    pub(super) return_kwargs: Option<String>,
+    /// Executors that the minions use instead of their configured ones
+    #[arg(long, value_name = "LIST")]
+    pub(super) module_executors: Option<String>,
+    /// Options of the executors, as YAML
+    #[arg(long, value_name = "YAML")]
+    pub(super) executor_opts: Option<String>,
     /// Show the documentation of the function or module
     #[arg(short = 'd', long, visible_alias = "documentation")]
-    doc: bool,
+    pub(super) doc: bool,
     /// Delimiter between the arguments of compound commands
     #[arg(long, value_name = "SEPARATOR", default_value = ",")]
-    args_separator: String,
+    pub(super) args_separator: String,
     /// Display summary information about the command
     #[arg(long)]
     summary: bool,
     /// Metadata to store with the job, to search jobs by
     #[arg(long, value_name = "METADATA")]
-    metadata: Option<String>,
+    pub(super) metadata: Option<String>,
     /// Names of arguments that are not to be typed, comma separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    no_parse: Vec<String>,
+    pub(super) no_parse: Vec<String>,
     /// Show the minions expected to match a target; issues no command
     #[arg(long)]
-    preview_target: bool,
+    pub(super) preview_target: bool,
     /// Target, function and arguments
     #[arg(value_name = "TARGET FUNCTION [ARGUMENTS]", allow_negative_numbers = true)]
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
 }
 
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
     logging::tool(&loaded.raw, &args.logging)?;
-    let printer = Printer::new(&args.output, &Defaults::from(&loaded.opts))?;
+    let printer = Printer::new(&args.output, Defaults::of(&loaded))?;
     daemon::tool_runtime()?.block_on(Session::new(&args, loaded, printer)?.run())
 }
 
@@ -103,6 +116,8 @@ struct Session<'a> {
     printer: Printer,
     request: JobRequest,
     timeout: Duration,
+    show_jid: bool,
+    show_timeout: bool,
     summary: bool,
     batch_safe: (usize, usize),
     ret: Summary,
@@ -115,6 +130,8 @@ impl<'a> Session<'a> {
         printer: Printer,
     ) -> Result<Self, Failure> {
         let opts = &loaded.opts;
+        let request = request(args)?;
+        unknown_nodegroup(&request, opts, args)?;
         let seconds = args.timeout.filter(|t| *t > 0.0).unwrap_or(opts.timeout as f64);
         let size = |argument: Option<usize>, option: i64| {
             argument.unwrap_or_else(|| usize::try_from(option).unwrap_or(0))
@@ -123,9 +140,11 @@ impl<'a> Session<'a> {
             args,
             client: LocalClient::new(opts, &user::publisher()),
             printer,
-            request: request(args)?,
+            request,
             timeout: Duration::try_from_secs_f64(seconds)
                 .map_err(|_| Failure::usage("--timeout needs a number of seconds"))?,
+            show_jid: args.show_jid || opts.show_jid,
+            show_timeout: args.verbose || (opts.show_timeout && !args.hide_timeout),
             summary: args.summary || opts.cli_summary,
             batch_safe: (
                 size(args.batch_safe_limit, opts.batch_safe_limit),
@@ -135,7 +154,26 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Does the work until it is done or the user wants it to end.
     async fn run(mut self) -> Result<i32, Failure> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            done = self.work() => return done,
+            _ = interrupt.recv() => {}
+        }
+        let mut text = "\nExiting gracefully on Ctrl-c".to_owned();
+        if let Some(jid) = self.client.current_job() {
+            text.push_str(&format!(
+                "\nThis job's jid is: {jid}\nThe minions may not have all finished running and \
+                 any remaining minions will return upon completion. To look up the return data \
+                 for this job later, run the following command:\n\n\
+                 salt-run jobs.lookup_jid {jid}"
+            ));
+        }
+        Err(Failure::new(exit::INTERRUPTED, text))
+    }
+
+    async fn work(&mut self) -> Result<i32, Failure> {
         if self.args.preview_target {
             let ids = Value::from(self.responding().await?);
             self.printer.print(&ids, None, 0)?;
@@ -168,21 +206,20 @@ impl<'a> Session<'a> {
                 line(&format!("Executed command with job ID: {}", published.jid))?;
                 Ok(exit::OK)
             }
-            None => Err(no_minions()),
+            None => Err(self.no_minions()),
         }
     }
 
     async fn collect(&mut self) -> Result<i32, Failure> {
         let Some(mut running) = self.client.run(&self.request, self.timeout).await? else {
-            return Err(no_minions());
+            return Err(self.no_minions());
         };
-        announce(self.args, &running)?;
+        announce(self.args.verbose, self.show_jid, &running)?;
         let is_doc = self.request.fun.as_str() == Some("sys.doc");
-        let show_timeout = !self.args.hide_timeout || self.args.verbose;
         let mut group = Map::new();
         let mut retcode = 0;
         while let Some(answer) = running.next().await? {
-            if answer.failed && (!show_timeout || self.args.collect) {
+            if answer.failed && (!self.show_timeout || self.args.collect) {
                 self.ret.add(&answer);
                 continue;
             }
@@ -203,7 +240,7 @@ impl<'a> Session<'a> {
     }
 
     /// Those of the target that answer, as Salt finds the minions of a batch.
-    async fn responding(&self) -> Result<Vec<String>, Failure> {
+    async fn responding(&mut self) -> Result<Vec<String>, Failure> {
         let ping = JobRequest {
             fun: "test.ping".into(),
             arg: Vec::new(),
@@ -221,7 +258,7 @@ impl<'a> Session<'a> {
             }
         }
         ids.sort();
-        if ids.is_empty() { Err(no_minions()) } else { Ok(ids) }
+        if ids.is_empty() { Err(self.no_minions()) } else { Ok(ids) }
     }
 
     async fn narrow(&mut self, count: usize) -> Result<(), Failure> {
@@ -275,6 +312,16 @@ impl<'a> Session<'a> {
         Ok(i32::try_from(highest).unwrap_or(exit::GENERIC))
     }
 
+    /// Nobody matches: for programs that read the output, an empty result.
+    fn no_minions(&mut self) -> Failure {
+        let said = line("No minions matched the target. No command was sent, no jid was assigned.")
+            .and_then(|()| self.printer.print(&Value::Map(Map::new()), None, 0));
+        match said {
+            Ok(()) => Failure::new(exit::NO_RETURN, "ERROR: No return received"),
+            Err(error) => error.into(),
+        }
+    }
+
     fn end(&self) -> Result<i32, Failure> {
         if self.summary && self.printer.chosen().is_none() {
             self.ret.print(self.args.verbose)?;
@@ -294,125 +341,36 @@ fn show(printer: &mut Printer, answer: &Answer) -> std::io::Result<()> {
     printer.print(&ret, answer.out.as_deref(), answer.retcode)
 }
 
-fn announce(args: &Args, running: &Running<'_>) -> std::io::Result<()> {
+fn announce(verbose: bool, show_jid: bool, running: &Running<'_>) -> std::io::Result<()> {
     let jid = &running.published.jid;
-    if args.verbose {
+    if verbose {
         let text = format!("Executing job with jid {jid}");
         line(&format!("{text}\n{}\n", "-".repeat(text.len())))
-    } else if args.show_jid {
+    } else if show_jid {
         line(&format!("jid: {jid}"))
     } else {
         Ok(())
     }
 }
 
-fn no_minions() -> Failure {
-    let _ = line("No minions matched the target. No command was sent, no jid was assigned.");
-    Failure::new(exit::NO_RETURN, "ERROR: No return received")
+/// A nodegroup that the configuration does not have is said by name, as in Salt.
+fn unknown_nodegroup(
+    request: &JobRequest,
+    opts: &MasterOptions,
+    args: &Args,
+) -> Result<(), Failure> {
+    let name = request.tgt.as_str().unwrap_or_default();
+    if request.tgt_type != "nodegroup" || opts.nodegroups.contains_key(name) {
+        return Ok(());
+    }
+    let file = args.common.config_dir().join("master");
+    let text = format!("Node group {name} unavailable in {}", file.display());
+    Err(Failure::new(exit::NO_RETURN, text).on_stdout())
 }
 
 /// Fisher and Yates with the system's randomness; ids are few.
 fn shuffle(ids: &mut [String]) {
     for last in (1..ids.len()).rev() {
         ids.swap(last, fastrand::usize(..=last));
-    }
-}
-
-fn request(args: &Args) -> Result<JobRequest, Failure> {
-    let mut words = args.words.iter();
-    let expression =
-        words.next().ok_or_else(|| Failure::usage("salt: a target and a function are required"))?;
-    let (fun, arg) = if args.doc {
-        (Value::from("sys.doc"), words.map(|w| Value::from(w.as_str())).collect())
-    } else if args.preview_target {
-        (Value::from("test.ping"), Vec::new())
-    } else {
-        let fun = words.next().ok_or_else(|| {
-            Failure::usage("salt: a function is required").hint("for example: salt '*' test.ping")
-        })?;
-        let rest: Vec<String> = words.cloned().collect();
-        call(fun, &rest, args)?
-    };
-    let mut kwargs = Map::new();
-    if let Some(delimiter) = &args.target.delimiter {
-        kwargs.insert("delimiter", delimiter.as_str());
-    }
-    if let Some(metadata) = &args.metadata {
-        kwargs.insert("metadata", saltern_modules::yamlify(metadata));
-    }
-    Ok(JobRequest {
-        tgt: args.target.tgt(expression),
-        tgt_type: if args.compound { "compound" } else { args.target.tgt_type() }.to_owned(),
-        fun,
-        arg,
-        ret: args.returner.clone(),
-        jid: None,
-        kwargs,
-    })
-}
-
-fn call(fun: &str, rest: &[String], args: &Args) -> Result<(Value, Vec<Value>), Failure> {
-    let typed = |texts: &[String]| {
-        let (positional, keywords) = parse_args(texts, &args.no_parse);
-        condition_input(positional, keywords)
-    };
-    if !fun.contains(',') {
-        return Ok((Value::from(fun), typed(rest)));
-    }
-    let funs: Vec<&str> = fun.split(',').collect();
-    let parts = compound_arguments(rest, &args.args_separator, funs.len()).ok_or_else(|| {
-        Failure::usage(format!(
-            "'{fun}' names {} functions, but the arguments make another number of groups",
-            funs.len()
-        ))
-        .hint(format!("separate the groups by '{}'", args.args_separator))
-    })?;
-    let lists = parts.iter().map(|part| Value::List(typed(part))).collect();
-    Ok((Value::List(funs.into_iter().map(Value::from).collect()), lists))
-}
-
-/// Divides the arguments of a compound call: by words that are the separator when there are as
-/// many as needed, else by every separator inside the words.
-fn compound_arguments(words: &[String], separator: &str, count: usize) -> Option<Vec<Vec<String>>> {
-    let standalone = words.iter().filter(|w| *w == separator).count() + 1 == count;
-    let mut groups = vec![Vec::new()];
-    for word in words {
-        let parts: Vec<&str> = if standalone && word == separator {
-            vec!["", ""]
-        } else if standalone {
-            vec![word]
-        } else {
-            word.split(separator).collect()
-        };
-        for (index, part) in parts.iter().enumerate() {
-            if index > 0 {
-                groups.push(Vec::new());
-            }
-            if !part.is_empty() {
-                groups.last_mut()?.push((*part).to_owned());
-            }
-        }
-    }
-    (groups.len() == count).then_some(groups)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_of_compound_calls_are_divided() {
-        let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let divided = |list: &[&str], n| compound_arguments(&words(list), ",", n);
-        assert_eq!(
-            divided(&["cat /x", ",", ",", "foo"], 3),
-            Some(vec![words(&["cat /x"]), words(&[]), words(&["foo"])])
-        );
-        assert_eq!(
-            divided(&["cat /x,,foo"], 3),
-            Some(vec![words(&["cat /x"]), words(&[]), words(&["foo"])])
-        );
-        assert_eq!(divided(&[], 2), None);
-        assert_eq!(divided(&["a,b"], 1), None);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
+use saltern_base::Jid;
 use saltern_config::{Loaded, MinionOptions, load_minion};
 use saltern_minion::Caller;
 use saltern_modules::{Call, Failure as CallFailure, Outcome, parse_args};
@@ -64,19 +66,15 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let mut loaded = load_minion(&args.common.config_dir())?;
     logging::tool(&loaded.raw, &args.logging)?;
     apply(&args, &mut loaded);
-    let opts = &loaded.opts;
-    let mut printer = Printer::new(
-        &args.output,
-        &Defaults {
-            output: opts.output.as_deref(),
-            color: opts.color,
-            state_output: &opts.state_output,
-            state_verbose: opts.state_verbose,
-        },
-    )?;
-    let call = call(&args)?;
-    let id = opts.id.clone();
-    let local = args.local || opts.file_client == "local";
+    // A tool of the moment does not repeat what the daemon says at its start, unless it is asked.
+    if args.logging.log_level.is_some() {
+        logging::warnings(&loaded.warnings);
+    }
+    let mut printer = Printer::new(&args.output, Defaults::of(&loaded))?;
+    let mut call = call(&args)?;
+    call.jid = Some(Jid::at(SystemTime::now()));
+    let id = loaded.opts.id.clone();
+    let local = args.local || loaded.opts.file_client == "local";
     let caller = Caller::new(loaded).emit(|text| drop(line(text)));
     let asked = call.clone();
     let outcome = if local {
@@ -85,7 +83,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
         let runtime = daemon::minion_runtime()?;
         let done = runtime.block_on(caller.call(call));
         runtime.shutdown_background();
-        done.map_err(|e| Failure::generic(e.to_string()))?
+        done.map_err(Failure::from)?
     };
     finish(&args, &mut printer, &id, &asked, outcome)
 }
@@ -155,7 +153,8 @@ fn finish(
         super::docs::print(printer, &Map::from([(id, outcome.value)]))?;
     } else if args.metadata {
         let metadata = Map::from([
-            ("fun", Value::from(call.fun.as_str())),
+            ("jid", Value::from(call.jid.as_ref().map_or("", Jid::as_str))),
+            ("fun", call.fun.as_str().into()),
             ("fun_args", Value::List(call.args.clone())),
             ("id", id.into()),
             ("retcode", retcode.into()),

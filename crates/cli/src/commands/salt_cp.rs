@@ -45,7 +45,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
     logging::tool(&loaded.raw, &args.logging)?;
-    let mut printer = Printer::new(&args.output, &Defaults::from(&loaded.opts))?;
+    let mut printer = Printer::new(&args.output, Defaults::of(&loaded))?;
     let chunk = usize::try_from(loaded.opts.salt_cp_chunk_size).unwrap_or(98_304).max(1);
     let timeout = args.timeout.unwrap_or(loaded.opts.timeout.unsigned_abs());
     let (Some((expression, rest)), true) = (args.words.split_first(), args.words.len() > 2) else {

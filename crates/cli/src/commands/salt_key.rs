@@ -130,7 +130,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
     let levels = Logging { log_level: args.log_level.clone(), ..Logging::default() };
     logging::tool(&loaded.raw, &levels)?;
-    let printer = Printer::new(&args.output, &Defaults::from(&loaded.opts))?;
+    let printer = Printer::new(&args.output, Defaults::of(&loaded))?;
     Tool { args: &args, loaded: &loaded, printer }.run()
 }
 
@@ -301,8 +301,7 @@ impl Tool<'_> {
     fn tell_master(&self, action: Action, id: &MinionId) -> bool {
         let opts = &self.loaded.opts;
         let preserve = truth(self.args.preserve_minions.as_deref(), opts.preserve_minion_cache);
-        let mut data =
-            Map::from([("result", Value::Bool(true)), ("act", action.event().into())]);
+        let mut data = Map::from([("result", Value::Bool(true)), ("act", action.event().into())]);
         data.insert("id", id.as_str());
         if action == Action::Delete {
             data.insert("preserve_minions", preserve);

@@ -1,15 +1,20 @@
 //! `salt-run`: run a function of the master.
 
-use saltern_client::{Connection, RemoteCall};
+use saltern_client::{Connection, RemoteCall, RemoteResult};
 use saltern_config::load_master;
+use saltern_event::Event;
 use saltern_modules::parse_args;
 use saltern_value::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::watch;
 use crate::args::{Common, Logging, OutputArgs};
 use crate::exit::{self, Failure};
-use crate::printer::{Defaults, Printer, line};
+use crate::printer::{Defaults, Printer};
 use crate::{daemon, logging, user};
+
+/// The functions that ask minions and take a time to wait.
+const ASKING: [&str; 3] = ["manage.up", "manage.down", "manage.status"];
 
 /// Run a function of the master
 #[derive(clap::Args, Debug)]
@@ -29,6 +34,9 @@ pub(crate) struct Args {
     /// Do not display the results
     #[arg(long)]
     quiet: bool,
+    /// Seconds that manage.up, manage.down and manage.status wait for minions
+    #[arg(short = 't', long, value_name = "SECONDS")]
+    timeout: Option<u64>,
     /// Names of arguments that are not to be typed, comma separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     no_parse: Vec<String>,
@@ -40,38 +48,94 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
     logging::tool(&loaded.raw, &args.logging)?;
-    let mut printer = Printer::new(&args.output, &Defaults::from(&loaded.opts))?;
+    let mut printer = Printer::new(&args.output, Defaults::of(&loaded))?;
     let (fun, rest) = match args.words.split_first() {
-        _ if args.doc => ("doc.runner", args.words.as_slice()),
+        // Without a function Salt shows the documentation, as with -d.
+        None => ("doc.runner", [].as_slice()),
+        Some(_) if args.doc => ("doc.runner", [].as_slice()),
         Some((fun, rest)) => (fun.as_str(), rest),
-        None => return Err(Failure::usage("salt-run: a function is required")),
     };
-    let (arg, kwarg) = parse_args(rest, &args.no_parse);
+    let (arg, mut kwarg) = parse_args(rest, &args.no_parse);
     let runtime = daemon::tool_runtime()?;
     if fun == "state.event" {
         let paths = saltern_event::BusPaths::master(&loaded.opts.sock_dir);
         let request = watch::Request::parse(&arg, &kwarg)?;
         return runtime.block_on(watch::watch(&paths.publish, &request));
     }
+    if let Some(seconds) = args.timeout.filter(|_| ASKING.contains(&fun))
+        && !kwarg.contains_key("timeout")
+    {
+        kwarg.insert("timeout", seconds);
+    }
     let call = RemoteCall { fun: fun.to_owned(), arg, kwarg };
     let connection = Connection::new(&loaded.opts, &user::publisher());
     runtime.block_on(async {
         if args.detached {
-            let tag = connection.start_runner(&call).await?;
-            line(&format!("Running in asynchronous mode. Results of this execution may be collected \
-                           by attaching to the master event bus or by examining the master job \
-                           cache, if configured. This execution is running under tag {tag}"))?;
-            return Ok(exit::OK);
+            return detach(&connection, &call).await;
         }
-        let result = connection.runner(&call, |_| {}).await?;
-        if args.doc {
-            let answers = Map::from([("master", result.ret.clone())]);
+        let result = wait(&args, &connection, &call, &mut printer).await?;
+        if fun == "doc.runner" {
+            let names = if args.doc { args.words.as_slice() } else { &[] };
+            let answers = Map::from([("master", documented(&result.ret, names.first()))]);
             super::docs::print(&mut printer, &answers)?;
         } else if !args.quiet {
             printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?;
         }
         Ok(exit_code(&result.ret, result.success))
     })
+}
+
+/// Starts a function and says, as Salt does in its log, where its result will be.
+async fn detach(connection: &Connection, call: &RemoteCall) -> Result<i32, Failure> {
+    let tag = connection.start_runner(call).await?;
+    log::warn!(
+        "Running in asynchronous mode. Results of this execution may be collected by attaching to \
+         the master event bus or by examining the master job cache, if configured. This execution \
+         is running under tag {tag}"
+    );
+    Ok(exit::OK)
+}
+
+/// Waits for the end of a function and shows what it says meanwhile.
+async fn wait(
+    args: &Args,
+    connection: &Connection,
+    call: &RemoteCall,
+    printer: &mut Printer,
+) -> Result<RemoteResult, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut unwritten = Ok(());
+    let progress = |event: &Event| {
+        let suffix = event.tag.splitn(4, '/').nth(3).unwrap_or_default();
+        if args.quiet || suffix == "new" || unwritten.is_err() {
+            return;
+        }
+        let shown =
+            Map::from([("suffix", Value::from(suffix)), ("event", Value::Map(event.data.clone()))]);
+        unwritten = printer.print(&Value::Map(shown), None, 0);
+    };
+    let result = tokio::select! {
+        result = connection.runner(call, progress) => result?,
+        _ = interrupt.recv() => {
+            let text = "\nExiting gracefully on Ctrl-c\nThe function goes on in the master; \
+                        salt-run jobs.list_jobs shows its result later";
+            return Err(Failure::new(exit::INTERRUPTED, text));
+        }
+    };
+    unwritten?;
+    Ok(result)
+}
+
+/// The documentation of one function or module of all; of all without a name.
+fn documented(docs: &Value, name: Option<&String>) -> Value {
+    let mut docs = docs.as_map().cloned().unwrap_or_default();
+    if let Some(name) = name {
+        let module = format!("{name}.");
+        docs.retain(|fun, _| {
+            fun.as_str().is_some_and(|fun| fun == name || fun.starts_with(&module))
+        });
+    }
+    Value::Map(docs)
 }
 
 /// The function's own exit code (`{"data": ..., "retcode": 1}`), else whether it succeeded.

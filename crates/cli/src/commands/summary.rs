@@ -24,8 +24,7 @@ impl Summary {
             return;
         }
         self.returned += 1;
-        // A bare False is a failure for Salt's tools, whatever the code says.
-        if answer.retcode != 0 || answer.ret.as_bool() == Some(false) {
+        if answer.retcode != 0 {
             self.failed.push(answer.id.clone());
         }
     }
