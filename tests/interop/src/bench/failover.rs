@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Figure, Target};
 use crate::{Fleet, Master, Minion, Output, Peer, wait};
 
-const TRIALS: usize = 7;
+const TRIALS: usize = 9;
+
+/// Time between two deaths.
+const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn run() -> Vec<Figure> {
     vec![Figure {
@@ -44,6 +47,8 @@ fn measure(peer: Peer) -> Vec<f64> {
                 text.lines().next()?.parse::<f64>().ok()
             });
             drop(stream);
+            // Connections that break at once would be another story than a master that dies.
+            std::thread::sleep(SETTLE);
             first.start();
             std::mem::swap(&mut first, &mut second);
             first.wait_ping("min");

@@ -13,7 +13,7 @@ pub fn run() -> Vec<Figure> {
     let (ours, theirs) = (measure(Peer::Saltern), measure(Peer::Salt3006));
     vec![
         Figure {
-            what: "master with 100 minions: memory (PSS)",
+            what: "master with 100 minions: memory",
             unit: "MiB",
             saltern: vec![ours.0],
             salt: vec![theirs.0],
@@ -38,7 +38,7 @@ fn measure(peer: Peer) -> (f64, Vec<f64>) {
     minions.iter_mut().for_each(Minion::start);
     wait::until("100 minions to answer", || (ping(&master) == MINIONS).then_some(()));
     let pid = master.process().pid();
-    let memory = proc::pss_mib(pid);
+    let memory = proc::memory_mib(pid);
     let trials = (0..3)
         .map(|_| {
             let before = proc::cpu_seconds(pid);

@@ -10,7 +10,7 @@ const TRIALS: usize = 3;
 pub fn run() -> Vec<Figure> {
     let measure = |peer| (0..TRIALS).map(|_| idle(peer)).collect();
     vec![Figure {
-        what: "minion, connected and idle: memory (PSS)",
+        what: "minion, connected and idle: memory",
         unit: "MiB",
         saltern: measure(Peer::Saltern),
         salt: measure(Peer::Salt3006),
@@ -24,5 +24,5 @@ fn idle(peer: Peer) -> f64 {
     let (_master, mut minion) = fleet.pair("", "");
     // Idle means that the start is over: helper threads and forks of the first job have ended.
     std::thread::sleep(Duration::from_secs(10));
-    proc::pss_mib(minion.process().pid())
+    proc::memory_mib(minion.process().pid())
 }

@@ -21,13 +21,17 @@ pub fn tree(root: u32) -> Vec<u32> {
     all
 }
 
-/// Proportional memory of the tree in MiB: shared pages count by their share.
-pub fn pss_mib(root: u32) -> f64 {
-    let kib: f64 = tree(root)
+/// Proportional memory of the tree in MiB: shared pages count by their share. A single process
+/// counts whole (its resident memory), because on this bench others may run the same executable,
+/// which they would not on a machine of its own.
+pub fn memory_mib(root: u32) -> f64 {
+    let tree = tree(root);
+    let field = if tree.len() == 1 { "Rss:" } else { "Pss:" };
+    let kib: f64 = tree
         .iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
         .filter_map(|text| {
-            let line = text.lines().find(|l| l.starts_with("Pss:"))?.to_owned();
+            let line = text.lines().find(|l| l.starts_with(field))?.to_owned();
             line.split_whitespace().nth(1)?.parse::<f64>().ok()
         })
         .sum();
