@@ -56,6 +56,7 @@ struct Story {
     board: Board,
     events: mpsc::UnboundedReceiver<(String, Event)>,
     sign_in: Duration,
+    dead: usize,
 }
 
 impl Story {
@@ -93,13 +94,14 @@ impl Story {
         }
         board.say(&format!("{} minions started, with master_sign.pub only", minions.len()));
         let root = root.to_path_buf();
-        Ok(Story { root, masters, minions, board, events, sign_in: Duration::ZERO })
+        Ok(Story { root, masters, minions, board, events, sign_in: Duration::ZERO, dead: 0 })
     }
 
     async fn play(&mut self) -> Result<Report, Failure> {
         self.accept_keys().await?;
         self.all_connected().await?;
         let victim = self.busiest();
+        self.dead = victim;
         let (site, name) = (self.masters[victim].0.clone(), self.masters[victim].0.name.clone());
         let ids: BTreeSet<String> = self.board.on(&name).into_iter().collect();
         let ping = ping(&site, &ids).await?;
@@ -246,29 +248,25 @@ impl Story {
     fn look_around(&self, keep: bool) -> std::io::Result<()> {
         let exe = std::env::current_exe()?.display().to_string();
         let conf = |index: usize| self.masters[index].0.conf.display().to_string();
-        let alive = self.masters.len() - 1;
+        let alive = usize::from(self.dead == 0);
         if !keep {
             return line("\nRun it with --keep to leave the fleet running and look around.");
         }
         let minion = self.minions[0].0.conf.display();
-        let pids: Vec<_> = self.masters.iter().map(|(_, d)| d.pid()).collect();
-        let pids = pids.into_iter().chain(self.minions.iter().map(|(_, d)| d.pid()));
+        let masters = self.masters.iter().enumerate().filter(|(index, _)| *index != self.dead);
+        let masters = masters.map(|(_, (_, daemon))| daemon.pid());
+        let pids = masters.chain(self.minions.iter().map(|(_, daemon)| daemon.pid()));
         let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
         line(&format!(
             "\nLook around:\n  {exe} salt -c {m} '*' test.ping\n  {exe} run -c {m} manage.status\n  \
              {exe} run -c {m} jobs.list_jobs\n  {exe} run -c {m} state.event\n  \
-             {exe} call -c {minion} grains.item master\nStart a dead master again:\n  \
-             {exe} master -c {first} -d\nEnd it all:\n  kill {}; rm -r {}",
+             {exe} call -c {minion} test.ping\nStart the dead master again:\n  \
+             {exe} master -c {dead} -d\nEnd it all:\n  kill {}; rm -r {}",
             pids.join(" "),
             self.root.display(),
             m = conf(alive),
-            first = conf(self.busiest_dead()),
+            dead = conf(self.dead),
         ))
-    }
-
-    fn busiest_dead(&self) -> usize {
-        let empty = |index: &usize| self.board.on(&self.masters[*index].0.name).is_empty();
-        (0..self.masters.len()).find(empty).unwrap_or(0)
     }
 
     fn leave_running(&mut self) {
