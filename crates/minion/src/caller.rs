@@ -99,7 +99,11 @@ impl Caller {
         let grains = Arc::new(grains);
         let access = Access::open(self.opts.clone(), settings, &grains, self.sources_say_unsigned)?;
         let link = connect(&access).await?;
-        let seen = Facts { opts: self.raw.clone(), grains, ..Facts::default() };
+        // As in the daemon: the host that took us, not the list it was chosen from.
+        let address = access.settings.masters.get(link.master());
+        let mut grains = (*grains).clone();
+        grains.insert("master", address.map_or("", |a| a.host()));
+        let seen = Facts { opts: self.raw.clone(), grains: Arc::new(grains), ..Facts::default() };
         let load = pillar_load(&seen, None, None, None);
         let timeout = access.settings.request_timeout;
         let pillar = match link.pillar(load, timeout).await {
