@@ -61,11 +61,21 @@ pub(crate) fn prepare(args: &DaemonArgs, pidfile: &str, user: &str) -> Result<()
         unistd::daemon(false, false)
             .map_err(|e| Failure::generic(format!("cannot go to the background: {e}")))?;
     }
+    close_umask();
     let pidfile = args.pid_file.clone().unwrap_or_else(|| PathBuf::from(pidfile));
     if !pidfile.as_os_str().is_empty() {
         write_pidfile(&pidfile);
     }
     become_user(args.user.as_deref().unwrap_or(user))
+}
+
+/// Nobody but the owner writes to what a daemon makes, whatever umask it was started with
+/// (CVE-2020-17490). What holds secrets has its own mode besides.
+fn close_umask() {
+    use nix::sys::stat::{Mode, umask};
+    let closed = Mode::S_IWGRP | Mode::S_IWOTH;
+    let given = umask(closed);
+    umask(given | closed);
 }
 
 /// A pid file that cannot be written is no reason not to serve.

@@ -10,6 +10,7 @@ use saltern_fileserver::{FileServer, Receiver};
 use saltern_pillar::{Compiler, DiskFiles};
 use saltern_store::cache::DataCache;
 use saltern_store::pki::{AcceptedKey, Pki};
+use saltern_store::requests::SeenRequests;
 use saltern_store::sessions::Sessions;
 use saltern_value::Map;
 use saltern_wire::command::RootKeys;
@@ -66,7 +67,8 @@ pub(crate) struct Shared {
     /// Runners at work.
     pub(crate) running: Running,
     /// Requests seen before.
-    pub(crate) replay: Mutex<ReplayGuard>,
+    /// What was served, in memory and for the next run.
+    pub(crate) replay: Mutex<(ReplayGuard, SeenRequests)>,
     /// One sign-in changes the keys at a time.
     pub(crate) sign_in: Mutex<()>,
     /// Wakes the task that replaces the AES key.

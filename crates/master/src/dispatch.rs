@@ -112,10 +112,20 @@ fn prove(
     let minion = shared.minion(&key);
     let ttl = u64::try_from(shared.opts.request_server_ttl).unwrap_or(0);
     let opened = open(request, &minion, &session, ttl, now)?;
-    match lock(&shared.replay).check(&opened, Instant::now()) {
-        Replay::First => Ok((minion, opened)),
-        Replay::Repeated => Err(opened.refuse_repeated()),
+    let mut replay = lock(&shared.replay);
+    let (guard, file) = &mut *replay;
+    match guard.check(&opened, Instant::now()) {
+        Replay::First => {}
+        Replay::Noted(mark) => {
+            // A full disk is no reason to serve nobody: the memory of this run still counts.
+            if let Err(error) = file.note(mark, now) {
+                log::debug!("A request could be replayed after a restart: {error}");
+            }
+        }
+        Replay::Repeated => return Err(opened.refuse_repeated()),
     }
+    drop(replay);
+    Ok((minion, opened))
 }
 
 fn refuse(shared: &Shared, refused: Refused, peer: SocketAddr, what: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use saltern_config::{Loaded, MasterOptions};
 use saltern_event::{Bus, BusPaths};
@@ -12,10 +12,12 @@ use saltern_fileserver::{FileServer, Receiver};
 use saltern_store::cache::DataCache;
 use saltern_store::jobs::{JobSettings, JobStore};
 use saltern_store::pki::{KeyState, Pki, open_master, open_master_sign, read_signature_file};
+use saltern_store::requests::SeenRequests;
 use saltern_store::root_key;
 use saltern_store::sessions::Sessions;
 use saltern_transport::zeromq::{Publisher, Router};
 use saltern_wire::command::RootKeys;
+use saltern_wire::limits;
 use saltern_wire::publish::Sealer;
 use saltern_wire::session::ReplayGuard;
 use tokio::sync::{Notify, Semaphore};
@@ -85,7 +87,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         autosign: settings::autosign(&opts),
         counters: Counters::default(),
         running: crate::running::Running::default(),
-        replay: Mutex::new(ReplayGuard::default()),
+        replay: Mutex::new(requests_seen(&opts)?),
         sign_in: Mutex::default(),
         rotate: Notify::new(),
         peer_jobs: Mutex::default(),
@@ -107,6 +109,18 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
 fn session_age(opts: &MasterOptions) -> Duration {
     let seconds = u64::try_from(opts.publish_session).unwrap_or(0);
     Duration::from_secs(if seconds == 0 { 86_400 } else { seconds })
+}
+
+/// The requests served before, by this run or a former one. They count as long as a session may.
+fn requests_seen(opts: &MasterOptions) -> Result<(ReplayGuard, SeenRequests), StartError> {
+    let (file, marks) =
+        SeenRequests::open(&opts.cachedir, limits::REPLAY_ENTRIES, SystemTime::now())?;
+    let mut guard = ReplayGuard::new(session_age(opts), limits::REPLAY_ENTRIES);
+    let now = Instant::now();
+    for (age, mark) in marks {
+        guard.restore(mark, age, now);
+    }
+    Ok((guard, file))
 }
 
 /// The identity pair, and what vouches for it (failover.md §6).

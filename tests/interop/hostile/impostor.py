@@ -192,6 +192,9 @@ class Master:
         cmd, nonce = load["cmd"], load["nonce"]
         if cmd == "_return":
             note(returned=load["jid"], value=load["return"])
+            if ATTACK == "pillars" and self.pillars > 11 and load["return"] != "good":
+                time.sleep(0.1)
+                self.publish(self.job("what it has", fun="pillar.get", arg=["word"]))
         if cmd == "_pillar":
             self.pillars += 1
             return self.pillar(nonce)
@@ -208,7 +211,7 @@ class Master:
             lambda: self.private_pillar(nonce, bad, sig=...),
             lambda: self.private_pillar("0" * 32, bad),
             lambda: self.private_pillar(nonce, bad, inner_key=b"x" * 256),
-            lambda: self.private_pillar(nonce, bad, pillar=["x"]),
+            lambda: self.private_pillar(nonce, ["x"]),
             lambda: pack(seal(self.session, bad, nonce)),
             lambda: pack({"pillar": bad}),
             lambda: pack({"key": b"x" * 256, "pillar": seal(new_key(), bad)}),
@@ -286,7 +289,9 @@ def at_start_replay(master):
 
 
 def at_start_pillars(master):
-    master.publish(master.job("what it has", fun="pillar.get", arg=["word"]))
+    master.publish(master.job("what it has at first", fun="pillar.get", arg=["word"]))
+    for _ in range(12):
+        master.publish(master.job("refresh", fun="saltutil.refresh_pillar"))
 
 
 if ATTACK == "refusals":

@@ -90,7 +90,7 @@ def events():
         out[tag] = request({"cmd": "_minion_event", "tag": tag, "data": {"forged": True}})
         out["list " + tag] = request({"cmd": "_minion_event", "events": [{"tag": tag, "data": {"forged": True}}]})
     start, _, end = "salt/job/x/new".partition("/")
-    out["pretag"] = request({"cmd": "_minion_event", "pretag": start, "events": [{"tag": end, "data": {"forged": True}}]})
+    out["pretag"] = request({"cmd": "_minion_event", "pretag": start, "events": [{"tag": end, "data": {"forged": "tail"}}]})
     out["good"] = request({"cmd": "_minion_event", "tag": "my/own", "data": {"forged": False}})
     return out
 
@@ -132,7 +132,8 @@ def record():
 def replay():
     with open(STATE + ".bytes", "rb") as file:
         body = file.read()
-    return {"again": unpack(ask(ADDRESS, body))}
+    reply = unpack(ask(ADDRESS, body))
+    return {"again": reply if reply == "bad load" else "served"}
 
 
 def old():

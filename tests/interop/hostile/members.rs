@@ -97,7 +97,7 @@ fn events_of_a_minion_cannot_be_the_masters() {
     inside.does("events");
     wait::until("the event it may send", || events.printed().contains("my/own").then_some(()));
     assert!(!events.printed().contains("forged\": true"), "{}", events.printed());
-    assert!(!events.printed().contains("'forged': True"), "{}", events.printed());
+    assert!(!events.printed().contains("salt/job/x"), "{}", events.printed());
     drop(events);
     inside.still_serves();
 }
@@ -117,7 +117,7 @@ fn job_ids_that_are_paths_are_refused() {
 
 #[test]
 fn paths_lead_out_of_no_directory() {
-    let inside = Inside::begin("file_recv: True");
+    let inside = Inside::begin("file_recv: True\nfileserver_followsymlinks: False");
     let root = inside.master.root().to_path_buf();
     std::os::unix::fs::symlink("/etc", root.join("srv/salt/link")).unwrap();
     inside.does("envs");
@@ -152,7 +152,9 @@ fn a_recorded_request_does_nothing_again_not_even_after_a_restart() {
     assert_eq!(inside.does("replay"), json!({"again": "bad load"}));
     inside.does("events");
     wait::until("the event after it", || events.printed().contains("my/own").then_some(()));
-    assert!(!events.printed().contains("my/recorded"), "{}", events.printed());
+    // Seen once, by the listener before the restart.
+    let seen = events.printed().matches("\nmy/recorded").count();
+    assert_eq!(seen, 1, "{}", events.printed());
     drop(events);
     inside.still_serves();
 }

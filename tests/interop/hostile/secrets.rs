@@ -65,8 +65,8 @@ fn no_log_has_a_secret() {
     trust(&master, &minion);
     minion.start();
     work(&master);
-    assert!(master.run("salt-key", &["-y", "-d", "min"]).code == 0);
-    master.wait_ping("min");
+    let deleted = master.run("salt-key", &["-y", "-d", "min"]);
+    assert_eq!(deleted.code, 0, "{deleted:?}");
     let mut secrets = keys_below(fleet.root());
     assert!(secrets.len() > 30, "root key, session, three private keys: {}", secrets.len());
     secrets.extend([PASS.to_owned(), SIGNING_PASS.to_owned()]);

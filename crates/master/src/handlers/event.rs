@@ -74,7 +74,9 @@ fn open_to(id: &MinionId, tag: &str) -> bool {
         (Some("salt"), Some("state_result"), Some(_jid)) => parts.next() == Some(id),
         (Some("salt"), Some("job" | "state_result"), None) | (Some("salt"), None, _) => false,
         (Some("salt"), Some(group), _) => !MASTERS_OWN.contains(&group),
-        (Some("minion"), Some("refresh"), _) | (Some("syndic" | "key" | ""), _, _) => false,
+        (Some("minion"), Some("refresh"), _) | (Some("syndic" | "key" | "cluster" | ""), _, _) => {
+            false
+        }
         // Salt 3006 announces jobs under their bare ids.
         (Some(first), None, _) => Jid::parse(first).is_err(),
         _ => true,

@@ -111,9 +111,9 @@ impl Taken {
     fn append(&mut self, line: &str) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(
-                File::options().append(true).create(true).mode(0o600).open(&self.path)?,
-            ),
+            none => {
+                none.insert(File::options().append(true).create(true).mode(0o600).open(&self.path)?)
+            }
         };
         file.write_all(line.as_bytes())
     }

@@ -11,8 +11,11 @@ use crate::limits;
 /// Whether a request was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// Serve it.
+    /// Serve it; it changes nothing, so it may come again.
     First,
+    /// Serve it. The mark is to be kept where it outlives the program, for
+    /// [`ReplayGuard::restore`]: sessions outlive it, too.
+    Noted(u64),
     /// Seen before, and serving it again would change something: answer `bad load`.
     Repeated,
 }
@@ -54,7 +57,19 @@ impl ReplayGuard {
             return Replay::Repeated;
         }
         self.order.push_back((now, mark));
-        Replay::First
+        Replay::Noted(mark)
+    }
+
+    /// Takes a request for seen that was noted by a former run, `age` before `now`. To be called
+    /// with the oldest first, before any check.
+    pub fn restore(&mut self, mark: u64, age: Duration, now: Instant) {
+        if age > self.window || !self.seen.insert(mark) {
+            return;
+        }
+        // A machine that was just started has no clock that goes back that far; remembering for
+        // longer does no harm.
+        self.order.push_back((now.checked_sub(age).unwrap_or(now), mark));
+        self.forget(now);
     }
 
     /// How many requests are remembered.
