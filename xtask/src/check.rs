@@ -22,9 +22,14 @@ pub fn all() -> Done {
 /// every machine reaches; where it is, `cargo deny check` does all.
 fn deny() -> Done {
     let tool = deny_tool()?;
-    run(Command::new(tool)
-        .current_dir(root())
-        .args(["--workspace", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
+    run(Command::new(tool).current_dir(root()).args([
+        "--workspace",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
 }
 
 fn deny_tool() -> Result<PathBuf, String> {

@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["saltern"],
 ];
 
-const SIDEWAYS: &[(&str, &str)] = &[("wire", "crypto"), ("value", "base"), ("pillar", "fileserver")];
+const SIDEWAYS: &[(&str, &str)] =
+    &[("wire", "crypto"), ("value", "base"), ("pillar", "fileserver")];
 
 /// Crates that must not see the world: no runtime, no sockets.
 const PURE: &[&str] = &["base", "value", "crypto", "zmtp", "wire", "target", "output", "failover"];

@@ -7,9 +7,11 @@ use crate::{check, venvs};
 pub fn run_all() -> Done {
     check::all()?;
     crate::run::run(cargo().args(["build", "--release", "--locked", "--package", "saltern"]))?;
-    crate::run::run(cargo()
-        .args(["test", "--release", "--locked", "--workspace"])
-        .args(["--exclude", "saltern-interop"]))?;
+    crate::run::run(
+        cargo()
+            .args(["test", "--release", "--locked", "--workspace"])
+            .args(["--exclude", "saltern-interop"]),
+    )?;
     interop(&[])
 }
 
