@@ -14,7 +14,7 @@ use crate::exit::Failure;
 /// # Errors
 /// A log file that cannot be opened, or a level that does not exist.
 pub(crate) fn daemon(raw: &Map, args: &Logging) -> Result<(), Failure> {
-    let file = args.log_file.clone().or_else(|| text(raw, "log_file")).unwrap_or_default();
+    let file = args.files.log_file.clone().or_else(|| text(raw, "log_file")).unwrap_or_default();
     start(raw, args, Some(PathBuf::from(file)).filter(|f| !f.as_os_str().is_empty()))
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn daemon(raw: &Map, args: &Logging) -> Result<(), Failure> {
 /// # Errors
 /// As [`daemon`].
 pub(crate) fn tool(raw: &Map, args: &Logging) -> Result<(), Failure> {
-    start(raw, args, args.log_file.as_ref().map(PathBuf::from))
+    start(raw, args, args.files.log_file.as_ref().map(PathBuf::from))
 }
 
 /// Tells what is odd about a configuration, once.
@@ -36,8 +36,8 @@ pub(crate) fn warnings(warnings: &[String]) {
 
 fn start(raw: &Map, args: &Logging, file: Option<PathBuf>) -> Result<(), Failure> {
     let console_level = level(raw, args.log_level.as_deref(), "log_level")?;
-    let file_level =
-        level(raw, args.log_file_level.as_deref(), "log_level_logfile").or_else(|e| {
+    let file_level = level(raw, args.files.log_file_level.as_deref(), "log_level_logfile")
+        .or_else(|e| {
             if raw.get("log_level_logfile").is_none_or(|v| v.is_nil()) {
                 level(raw, None, "log_level")
             } else {

@@ -73,9 +73,18 @@ enum Saltern {
 ///
 /// # Errors
 /// When it makes no sense; Salt's exit code for that is 64.
-pub(crate) fn choose(argv: Vec<OsString>) -> Result<Chosen, Failure> {
+pub(crate) fn choose(mut argv: Vec<OsString>) -> Result<Chosen, Failure> {
     let name = argv.first().map(Path::new).and_then(Path::file_name).and_then(|n| n.to_str());
-    match name.and_then(|name| LINKS.iter().find(|(link, _)| *link == name)) {
+    let by_link = name.and_then(|name| LINKS.iter().find(|(link, _)| *link == name));
+    let by_word = argv.get(1).and_then(|word| LINKS.iter().find(|(_, program)| word == program));
+    if by_link.is_none() && by_word.is_some() {
+        argv.remove(0);
+    }
+    if let (Some((link, _)), Some(first)) = (by_link.or(by_word), argv.first_mut()) {
+        // The name that the usage line shows.
+        *first = link.into();
+    }
+    match by_link.or(by_word) {
         Some((link, "master")) => parse(link, argv).map(Chosen::Master),
         Some((link, "minion")) => parse(link, argv).map(Chosen::Minion),
         Some((link, "salt")) => parse(link, argv).map(Box::new).map(Chosen::Salt),
@@ -103,7 +112,17 @@ impl Parsed {
 }
 
 fn parse<T: clap::Args>(name: &'static str, argv: Vec<OsString>) -> Result<T, Parsed> {
-    let command = clap::Command::new(name).version(crate::args::VERSION);
+    // `--versions-report` has no versions of libraries to tell of: there is one executable.
+    let version = clap::Arg::new("version")
+        .short('V')
+        .long("version")
+        .visible_alias("versions-report")
+        .action(clap::ArgAction::Version)
+        .help("Print version");
+    let command = clap::Command::new(name)
+        .version(crate::args::VERSION)
+        .disable_version_flag(true)
+        .arg(version);
     read(T::augment_args(command), argv)
 }
 

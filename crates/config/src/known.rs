@@ -63,7 +63,11 @@ fn parse(line: &'static str, role: Role) -> Option<Known> {
         Role::Master => (master, minion),
         Role::Minion => (minion, master),
     };
-    let support = if support == "moot" { Support::Moot } else { Support::Later };
+    let support = match support {
+        "honoured" => Support::Honoured,
+        "moot" => Support::Moot,
+        _ => Support::Later,
+    };
     (default != "=").then_some(Known { name, types, support, default, of_other: other == "=" })
 }
 

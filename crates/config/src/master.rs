@@ -159,9 +159,9 @@ with_shared_options! { define_options {
     /// Put the results of runners into the job cache.
     runner_returns: bool = Bool(true) => Honoured;
     /// Say the job id when a command starts.
-    show_jid: bool = Bool(false) => Later;
+    show_jid: bool = Bool(false) => Honoured;
     /// Say which minions did not answer in time.
-    show_timeout: bool = Bool(true) => Later;
+    show_timeout: bool = Bool(true) => Honoured;
     /// Print a summary behind the results of a command.
     cli_summary: bool = Bool(false) => Honoured;
     /// Minions a batch starts with that do not count against `-b` at first.

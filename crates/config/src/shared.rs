@@ -114,15 +114,15 @@ macro_rules! with_shared_options {
         /// Print results with this outputter when neither the call nor the function names one.
         output: Option<String> = Quiet(&Nil) => Honoured;
         /// Write the output to this file instead of the terminal.
-        output_file: Option<String> = Quiet(&Nil) => Later;
+        output_file: Option<String> = Quiet(&Nil) => Honoured;
         /// Indent of JSON and nested output.
-        output_indent: Value = Quiet(&Str("pretty")) => Later;
+        output_indent: Value = Quiet(&Str("pretty")) => Honoured;
         /// How much of a state run is printed: full, terse, mixed, changes, filter.
         state_output: String = Str("full") => Honoured;
         /// Print changes of terse and mixed states too.
-        state_output_diff: bool = Bool(false) => Later;
+        state_output_diff: bool = Bool(false) => Honoured;
         /// Print the times of state runs.
-        state_output_profile: bool = Bool(true) => Later;
+        state_output_profile: bool = Bool(true) => Honoured;
         /// Print states that changed nothing.
         state_verbose: bool = Bool(true) => Honoured;
         /// Extra directories with own modules.

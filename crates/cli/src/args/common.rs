@@ -35,6 +35,14 @@ pub(crate) struct Logging {
     /// or quiet. The levels below info may show sensitive data
     #[arg(short = 'l', long, value_name = "LOG_LEVEL")]
     pub(crate) log_level: Option<String>,
+    #[command(flatten)]
+    pub(crate) files: LogFile,
+}
+
+/// The log file, over what the configuration says.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Logging Options")]
+pub(crate) struct LogFile {
     /// Log file path
     #[arg(long, value_name = "LOG_FILE")]
     pub(crate) log_file: Option<String>,

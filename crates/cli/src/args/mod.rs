@@ -4,6 +4,6 @@ mod common;
 mod output;
 mod target;
 
-pub(crate) use common::{Common, Logging, VERSION};
+pub(crate) use common::{Common, LogFile, Logging, VERSION};
 pub(crate) use output::OutputArgs;
 pub(crate) use target::TargetArgs;

@@ -219,11 +219,14 @@ impl<'a> Session<'a> {
         let mut group = Map::new();
         let mut retcode = 0;
         while let Some(answer) = running.next().await? {
-            if answer.failed && (!self.show_timeout || self.args.collect) {
-                self.ret.add(&answer);
+            // Minions that are hidden do not count either, as in Salt.
+            if answer.failed && !self.show_timeout {
                 continue;
             }
             self.ret.add(&answer);
+            if answer.failed && self.args.collect {
+                continue;
+            }
             if self.args.collect || is_doc {
                 retcode = retcode.max(answer.retcode);
                 group.insert(answer.id, answer.ret);

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(short = 'n', long)]
     no_compression: bool,
     /// Target, then one or more sources, then the destination
-    #[arg(value_name = "TARGET SOURCE ... DEST", required = true, num_args = 3..)]
+    #[arg(value_name = "TARGET SOURCE ... DEST")]
     words: Vec<String>,
 }
 

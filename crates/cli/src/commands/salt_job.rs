@@ -123,6 +123,6 @@ mod tests {
             Some(vec![words(&["cat /x"]), words(&[]), words(&["foo"])])
         );
         assert_eq!(divided(&[], 2), None);
-        assert_eq!(divided(&["a,b"], 1), None);
+        assert_eq!(divided(&["a,b,c"], 2), None);
     }
 }

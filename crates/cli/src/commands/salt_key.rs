@@ -15,7 +15,7 @@ use saltern_target::Glob;
 use saltern_value::{Map, Value};
 
 use super::key_text::{self, Action};
-use crate::args::{Common, Logging, OutputArgs};
+use crate::args::{Common, LogFile, Logging, OutputArgs};
 use crate::exit::{self, Failure};
 use crate::logging;
 use crate::printer::{Defaults, Printer, line};
@@ -29,8 +29,10 @@ pub(crate) struct Args {
     output: OutputArgs,
     // -l is --list here, so the level has its long name only.
     /// Console logging level
-    #[arg(long, value_name = "LOG_LEVEL")]
+    #[arg(long, value_name = "LOG_LEVEL", help_heading = "Logging Options")]
     log_level: Option<String>,
+    #[command(flatten)]
+    log_file: LogFile,
     #[command(flatten)]
     wanted: Wanted,
     /// Suppress output
@@ -128,7 +130,7 @@ struct Wanted {
 
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
-    let levels = Logging { log_level: args.log_level.clone(), ..Logging::default() };
+    let levels = Logging { log_level: args.log_level.clone(), files: args.log_file.clone() };
     logging::tool(&loaded.raw, &levels)?;
     let printer = Printer::new(&args.output, Defaults::of(&loaded))?;
     Tool { args: &args, loaded: &loaded, printer }.run()
