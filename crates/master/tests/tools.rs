@@ -142,6 +142,24 @@ async fn other_users_need_publisher_acl() {
         let answer = rig.clear(load).await;
         assert_eq!(answer.get("error").is_none(), allowed, "{fun} {tgt}: {answer:?}");
     }
+    // Other ways to name web1 among the targets do not help (CVE-2022-22941).
+    let list = |ids: &[&str]| Value::List(ids.iter().map(|id| Value::from(*id)).collect());
+    for (tgt, kind, allowed) in [
+        (list(&["db1"]), "list", true),
+        (list(&["db1", "web1"]), "list", false),
+        ("db1,web1".into(), "list", false),
+        ("db1 or web1".into(), "compound", false),
+        ("db* or L@web1".into(), "compound", false),
+        ("not nobody".into(), "compound", false),
+        (".*".into(), "pcre", false),
+    ] {
+        let mut load = job(tgt.clone(), kind);
+        load.insert("fun", "cmd.run");
+        load.insert("user", "bob");
+        load.insert("key", key.as_str());
+        let answer = rig.clear(load).await;
+        assert_eq!(answer.get("error").is_none(), allowed, "{tgt:?} {kind}: {answer:?}");
+    }
     let mut runner = Map::from([("cmd", "runner"), ("fun", "test.arg"), ("user", "bob")]);
     runner.insert("key", key.as_str());
     assert!(rig.clear(runner.clone()).await.get("error").is_some());

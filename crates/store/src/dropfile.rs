@@ -31,12 +31,14 @@ pub fn request(cachedir: &Path, master_id: &str) -> Result<(), StoreError> {
 fn give_to_owner_of(cachedir: &Path, path: &Path) -> Result<(), StoreError> {
     let fail = |e| StoreError::io("give away", path, e);
     let owner = fs::metadata(cachedir).map_err(fail)?.uid();
-    if fs::metadata(path).map_err(fail)?.uid() == owner {
-        return Ok(());
-    }
-    match chown(path, Some(owner), None) {
-        Err(e) if e.kind() != io::ErrorKind::PermissionDenied => Err(fail(e)),
-        _ => Ok(()),
+    // A master that has taken the request meanwhile is what was wanted.
+    let given = fs::metadata(path).and_then(|meta| match meta.uid() == owner {
+        true => Ok(()),
+        false => chown(path, Some(owner), None),
+    });
+    match given.map_err(|e| (e.kind(), e)) {
+        Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, _)) => Ok(()),
+        Err((_, e)) => Err(fail(e)),
     }
 }
 

@@ -50,7 +50,7 @@ fn has_only_min(master: &Master) {
 fn a_master_killed_at_any_moment_of_its_start() {
     let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
     let mut master = fleet.master("m1", "auto_accept: True\nmaster_sign_pubkey: True");
-    killed_at_each_moment(|| master.tool("salt-master"), &master.root().to_path_buf());
+    killed_at_each_moment(|| master.tool("salt-master"), master.root());
     master.start();
     let mut minion = fleet.minion("min", &[&master], "verify_master_pubkey_sign: True");
     fs::copy(master.pki().join("master_sign.pub"), minion.pki().join("master_sign.pub")).unwrap();
@@ -71,7 +71,7 @@ fn a_minion_killed_at_any_moment_of_its_start() {
         command.arg("-c").arg(&conf);
         command
     };
-    killed_at_each_moment(command, &minion.root().to_path_buf());
+    killed_at_each_moment(command, minion.root());
     minion.start();
     master.wait_ping("min");
     has_only_min(&master);

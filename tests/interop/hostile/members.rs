@@ -168,3 +168,75 @@ fn old_requests_are_refused_where_a_ttl_is_set() {
     assert_eq!(replies["new"], json!({"sealed": ["base"]}), "{replies}");
     inside.still_serves();
 }
+
+#[test]
+fn a_minion_writes_nowhere_but_in_its_cache() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (master, minion) = fleet.pair("file_recv: True", "");
+    std::fs::write(master.root().join("srv/salt/a"), "text").unwrap();
+    std::fs::write(master.root().join("srv/evil"), "text").unwrap();
+    let outside = || -> Vec<PathBuf> {
+        let inner = [minion.root().join("cache/files"), minion.root().join("cache/extrn_files")];
+        let kept = |path: &PathBuf| !inner.iter().any(|dir| path.starts_with(dir));
+        files(fleet.root()).into_iter().filter(kept).collect()
+    };
+    minion.call(&["cp.cache_file", "salt://a"]);
+    let before = outside();
+    for path in [
+        "salt://../evil",
+        "salt://a/../../evil",
+        "salt:///etc/passwd",
+        "salt://|../evil",
+        "salt://../../../../etc/passwd",
+    ] {
+        for fun in ["cp.cache_file", "cp.get_file_str", "cp.hash_file"] {
+            let output = minion.call(&[fun, path, "--out", "json"]);
+            assert!(!output.stdout.contains("root:x"), "{fun} {path}: {output:?}");
+            let none = ["false", "\"\"", "{}", "null"];
+            assert!(none.iter().any(|n| output.stdout.contains(n)), "{fun} {path}: {output:?}");
+        }
+    }
+    for path in ["../../evil", "/etc/evil", "a/../../../../evil"] {
+        let pushed = format!("upload_path={path}");
+        minion.call(&["cp.push", "/etc/hostname", &pushed, "--out", "json"]);
+    }
+    let mut after = outside();
+    // What it may push stays below the master's directory for this minion.
+    after.retain(|path| !path.starts_with(master.root().join("cache/minions/min/files")));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn yaml_builds_no_objects() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (master, minion) = fleet.pair("", "");
+    let trace = fleet.root().join("trace");
+    let pillar = master.root().join("srv/pillar");
+    std::fs::write(pillar.join("top.sls"), "base: {'*': [evil]}\n").unwrap();
+    let text = format!("a: !!python/object/apply:os.system ['touch {}']\n", trace.display());
+    std::fs::write(pillar.join("evil.sls"), &text).unwrap();
+    let output = minion.call(&["pillar.items", "--out", "json"]);
+    assert!(!output.stdout.contains("\"a\""), "{output:?}");
+    std::fs::write(minion.conf().join("minion.d/evil.conf"), &text).unwrap();
+    let output = minion.call(&["--local", "test.ping"]);
+    assert_ne!(output.code, 0, "{output:?}");
+    std::fs::write(master.conf().join("master.d/evil.conf"), &text).unwrap();
+    assert_ne!(master.run("salt-key", &["-L"]).code, 0);
+    assert!(!trace.exists());
+}
+
+#[test]
+fn keys_are_not_named_by_paths() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (master, _minion) = fleet.pair("", "");
+    std::fs::write(master.pki().join("minions_pre/ok"), "x").unwrap();
+    let before = files(fleet.root());
+    for id in ["../master.pub", "../../conf/master", "/etc/passwd", "minions/../../x", "..", "."] {
+        for flag in ["-a", "-d", "-r", "-p", "-f"] {
+            let output = master.run("salt-key", &["-y", flag, id]);
+            let text = format!("{}{}", output.stdout, output.stderr);
+            assert!(!text.contains("root:") && !text.contains("interface"), "{flag} {id}: {text}");
+        }
+    }
+    assert_eq!(files(fleet.root()), before);
+}
