@@ -403,10 +403,9 @@ impl Session<'_> {
         if self.pinged.is_some() {
             return Err(CloseReason::Silent.into());
         }
-        let timeout = self.shared.options.heartbeat.map_or(Duration::ZERO, |h| h.timeout);
-        let tenths = u16::try_from(timeout.as_millis() / 100).unwrap_or(u16::MAX);
         let mut ping = Vec::with_capacity(16);
-        encode_ping(&mut ping, tenths, &[]);
+        // No TTL: a busy master must not make its minions leave.
+        encode_ping(&mut ping, 0, &[]);
         self.link.send_control(ping);
         self.pinged = Some(Instant::now());
         Ok(())

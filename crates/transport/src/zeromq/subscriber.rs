@@ -322,9 +322,10 @@ impl Reader {
             return Err(LostReason::Silent);
         }
         self.serial = self.serial.wrapping_add(1);
-        let tenths = u16::try_from(heartbeat.timeout.as_millis() / 100).unwrap_or(u16::MAX);
         let mut ping = Vec::with_capacity(16);
-        encode_ping(&mut ping, tenths, &self.serial.to_be_bytes());
+        // No TTL: it would tell the master to drop us when we are late ourselves, on a busy
+        // machine for example, and a whole fleet would sign in anew at once.
+        encode_ping(&mut ping, 0, &self.serial.to_be_bytes());
         self.link.send_control(ping);
         let now = Instant::now();
         (self.pinged, self.ping_sent) = (Some(now), now);
