@@ -190,6 +190,18 @@ fn salt_shows_results_as_salt_does() {
         "{batch}"
     );
     assert_eq!(run(&["--subset", "1", "*", "test.ping", "--out", "txt"]).stdout, "min: True\n");
+    let unknown = run(&["-L", "min,ghost", "test.ping"]);
+    assert!(
+        unknown.code == 1 && unknown.stdout.contains("ghost:\n    Minion did not return."),
+        "{unknown:?}"
+    );
+    let nobody = run(&["ghost", "test.ping", "--out", "json"]);
+    assert!(nobody.code == 2 && nobody.stdout.ends_with("jid was assigned.\n{}\n"), "{nobody:?}");
+    assert_eq!(run(&["-N", "none", "test.ping"]).code, 2);
+    assert_eq!(run(&["min"]).code, 42);
+    assert_eq!(run(&["min", "test.ping", "--nonsense"]).code, 64);
+    assert_eq!(run(&["min", "test.false"]).code, 0);
+    assert_eq!(run(&["min", "test.ping", "--out", "nonsense"]).stdout, "min:\n    True\n");
     let compound = master.salt(&["*", "test.echo,test.ping", "hi", ","]);
     assert_eq!(compound, json!({"min": {"test.echo": "hi", "test.ping": true}}));
     let doc = run(&["*", "-d", "test.ping"]).stdout;
@@ -203,6 +215,56 @@ fn salt_shows_results_as_salt_does() {
     let path = file.to_str().unwrap();
     assert_eq!(run(&["*", "test.ping", "--out", "json", "--out-file", path]).stdout, "");
     assert_eq!(fs::read_to_string(&file).unwrap(), "{\n    \"min\": true\n}\n");
+}
+
+/// Longer than an event may be: the tools have it from the job cache.
+#[test]
+fn large_returns_are_shown_whole() {
+    let (_fleet, master, _minion) = pair();
+    let large = "head -c 3000000 /dev/zero | tr '\\0' x";
+    assert_eq!(master.salt(&["min", "cmd.run", large])["min"].as_str().unwrap().len(), 3_000_000);
+    let jobs = master.run("salt-run", &["--out", "json", "jobs.list_jobs"]).json();
+    let jid = jobs
+        .as_object()
+        .unwrap()
+        .iter()
+        .find(|(_, job)| job["Function"] == json!("cmd.run"))
+        .map(|(jid, _)| jid.clone())
+        .unwrap();
+    assert_eq!(lookup(&master, &jid)["min"].as_str().unwrap().len(), 3_000_000);
+}
+
+#[test]
+fn an_interrupted_wait_says_where_the_results_will_be() {
+    let (_fleet, master, _minion) = pair();
+    let mut tool = master.tool("salt");
+    tool.args(["-t", "60", "-v", "min", "test.sleep", "60"]);
+    let mut tool =
+        saltern_interop::Program::start("salt", tool, &master.root().join("interrupted"));
+    wait::until("the job", || tool.printed().contains("Executing job with jid").then_some(()));
+    tool.signal_leader("INT");
+    wait::until("the end", || (!tool.is_running()).then_some(()));
+    let printed = tool.printed();
+    assert!(printed.contains("Exiting gracefully on Ctrl-c"), "{printed}");
+    assert!(printed.contains("salt-run jobs.lookup_jid 20"), "{printed}");
+}
+
+#[test]
+fn without_a_master_the_tools_say_so() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let master = fleet.master("m1", "");
+    for (tool, args) in [
+        ("salt", &["*", "test.ping"][..]),
+        ("salt-run", &["manage.status"]),
+        ("salt-run", &["state.event"]),
+        ("salt-cp", &["*", "/etc/hostname", "/tmp/x"]),
+    ] {
+        let output = master.run(tool, args);
+        assert!(output.code != 0 && output.stdout.is_empty(), "{tool}: {output:?}");
+        assert!(output.stderr.contains("master running"), "{tool}: {output:?}");
+    }
+    let keys = master.run("salt-key", &["-L"]);
+    assert_eq!(keys.code, 0, "keys are managed without a master: {keys:?}");
 }
 
 #[test]

@@ -51,20 +51,40 @@ pub(crate) fn no_match(action: Action, pattern: &str, from: &[KeyState]) -> Stri
     };
     // Salt names only unaccepted keys when it deletes, whatever it searched.
     let states: Vec<_> = match action {
-        Action::Delete => vec!["unaccepted, accepted or rejected"],
+        Action::Delete => vec!["unaccepted"],
         _ => from.iter().map(name).collect(),
     };
     format!("The key glob '{pattern}' does not match any {} keys.", states.join(", "))
 }
 
-/// Asks on the terminal; only `n` refuses, an empty line agrees, the end of input refuses.
-pub(crate) fn confirmed() -> io::Result<bool> {
+/// Asks on the terminal. An empty line agrees, but not to a deletion; the end of input refuses.
+pub(crate) fn confirmed(action: Action) -> io::Result<bool> {
+    let deletes = action == Action::Delete;
     let mut out = io::stdout().lock();
-    out.write_all(b"Proceed? [n/Y] ")?;
+    out.write_all(if deletes { b"Proceed? [N/y] " } else { b"Proceed? [n/Y] " })?;
     out.flush()?;
     let mut answer = String::new();
     if io::stdin().lock().read_line(&mut answer)? == 0 {
         return Ok(false);
     }
-    Ok(!answer.trim().to_lowercase().starts_with('n'))
+    Ok(agrees(answer.trim_end_matches('\n'), deletes))
+}
+
+fn agrees(answer: &str, deletes: bool) -> bool {
+    if answer.is_empty() { !deletes } else { answer.to_lowercase().starts_with('y') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_deletes() {
+        for (answer, accepts, deletes) in
+            [("", true, false), ("y", true, true), ("Yes", true, true), ("n", false, false)]
+        {
+            assert_eq!((agrees(answer, false), agrees(answer, true)), (accepts, deletes));
+        }
+        assert!(!agrees("what?", false));
+    }
 }

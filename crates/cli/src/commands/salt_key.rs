@@ -224,8 +224,8 @@ impl Tool<'_> {
         text: impl Fn(&str) -> String,
     ) -> Result<i32, Failure> {
         let mut lists = Map::new();
-        if self.args.wanted.finger_all || self.args.wanted.print_all {
-            let own = own_keys(&self.loaded.opts, &text);
+        if self.args.wanted.finger.is_some() || self.args.wanted.finger_all {
+            let own = own_keys(&self.loaded.opts, &globs(pattern), &text);
             if !own.is_empty() {
                 lists.insert("local", own);
             }
@@ -264,7 +264,7 @@ impl Tool<'_> {
         }
         self.say(action.announcement())?;
         self.print(&Value::Map(lists), "key")?;
-        if !self.args.yes && !key_text::confirmed()? {
+        if !self.args.yes && !key_text::confirmed(action)? {
             return Ok(exit::OK);
         }
         for (state, ids) in &found {
@@ -369,11 +369,21 @@ impl Tool<'_> {
     }
 }
 
-/// The master's own public keys in the form `text` gives them.
-fn own_keys(opts: &MasterOptions, text: &impl Fn(&str) -> String) -> Map {
-    let sign = format!("{}.pub", opts.master_sign_key_name);
+/// The master's own keys in the form `text` gives them: every key file of the pki directory.
+fn own_keys(opts: &MasterOptions, wanted: &[Glob], text: &impl Fn(&str) -> String) -> Map {
+    let entries = std::fs::read_dir(&opts.pki_dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".pub") || name.ends_with(".pem"))
+        .filter(|name| wanted.iter().any(|glob| glob.matches(name)))
+        .collect();
+    names.sort_by_key(|name| name.to_lowercase());
     let read = |name: &str| std::fs::read_to_string(Path::new(&opts.pki_dir).join(name)).ok();
-    ["master.pub", &sign].iter().filter_map(|n| Some((*n, text(&read(n)?)))).collect()
+    names.iter().filter_map(|name| Some((name.as_str(), text(&read(name)?)))).collect()
+}
+
+fn globs(pattern: &str) -> Vec<Glob> {
+    pattern.split(',').map(|p| Glob::new(p.trim())).collect()
 }
 
 fn matching(
@@ -381,7 +391,7 @@ fn matching(
     pattern: &str,
     states: &[KeyState],
 ) -> Result<Vec<(KeyState, Vec<MinionId>)>, Failure> {
-    let globs: Vec<Glob> = pattern.split(',').map(|p| Glob::new(p.trim())).collect();
+    let globs = globs(pattern);
     let mut found = Vec::new();
     for state in states {
         let ids: Vec<MinionId> = pki
