@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use saltern_interop::{Fleet, Master, Minion, Output, Peer};
+use saltern_interop::{Fleet, Master, Minion, Output, Peer, Program, wait};
 use serde_json::{Value, json};
 
 use super::{files, script};
@@ -154,4 +155,35 @@ fn garbage_below_zeromq_is_closed() {
     assert_eq!(ping["cmd"], "ping");
     all_are(&replies, &[json!("closed")]);
     siege.end();
+}
+
+/// Every minion and every stranger is a connection, and every connection an open file.
+#[test]
+fn the_limit_of_open_files_is_raised_or_complained_about() {
+    let limit_and_log = |limits: &str| {
+        let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+        let master = fleet.master("m1", "max_open_files: 3000");
+        let accepted = master.pki().join("minions");
+        fs::create_dir_all(&accepted).unwrap();
+        for number in 0..90 {
+            fs::write(accepted.join(format!("n{number}")), "").unwrap();
+        }
+        let tool = master.tool("salt-master");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        shell.arg(tool.get_program()).args(tool.get_args());
+        let program = Program::start("salt-master", shell, &fleet.root().join("out"));
+        wait::until("the master", || master.address.answers(4506).then_some(()));
+        let limits = fs::read_to_string(format!("/proc/{}/limits", program.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let soft = line.split_whitespace().nth(3).unwrap().to_owned();
+        (soft, fs::read_to_string(master.root().join("log")).unwrap())
+    };
+    let near = "The number of accepted minion keys(90) should be lower than 1/4";
+    let (soft, log) = limit_and_log("ulimit -S -n 256");
+    assert_eq!(soft, "3000");
+    assert!(!log.contains(near), "{log}");
+    let (soft, log) = limit_and_log("ulimit -n 256");
+    assert_eq!(soft, "256");
+    assert!(log.contains(near) && log.contains("max_open_files: 3000 is more than"), "{log}");
 }
