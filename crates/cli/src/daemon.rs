@@ -11,6 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{self, Failure};
 
+/// Salt's tools expect a daemon to be gone two seconds after SIGTERM; this leaves a margin.
+pub(crate) const GRACE: Duration = Duration::from_millis(1500);
+
 /// Options of both daemons.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(crate) struct DaemonArgs {

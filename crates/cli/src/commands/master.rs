@@ -1,7 +1,5 @@
 //! `salt-master`: the master daemon.
 
-use std::time::Duration;
-
 use saltern_config::load_master;
 use saltern_master::Master;
 
@@ -21,9 +19,6 @@ pub(crate) struct Args {
     logging: Logging,
 }
 
-/// Salt's tools expect a daemon to be gone two seconds after SIGTERM; this leaves a margin.
-const GRACE: Duration = Duration::from_millis(1500);
-
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_master(&args.common.config_dir())?;
     daemon::prepare(&args.daemon, &loaded.opts.pidfile.display().to_string(), &loaded.opts.user)?;
@@ -33,10 +28,16 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let done = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         log::info!("Setting up the Salt Master");
-        let handle = Master::start(loaded).map_err(|e| Failure::generic(e.to_string()))?;
-        let signal = signals.ended().await;
+        let mut handle = Master::start(loaded).map_err(|e| Failure::generic(e.to_string()))?;
+        let signal = tokio::select! {
+            signal = signals.ended() => signal,
+            // A master that can no longer serve must not look alive: whoever watches starts anew.
+            () = handle.wait() => {
+                return Err(Failure::generic("A part of the master has failed; its log says which"));
+            }
+        };
         log::warn!("Master received a {signal}. Exiting.");
-        daemon::stop_within(GRACE, handle.shutdown()).await;
+        daemon::stop_within(daemon::GRACE, handle.shutdown()).await;
         Ok(exit::OK)
     });
     // Blocking work that is still going on must not hold the process.

@@ -1,7 +1,5 @@
 //! `salt-minion`: the minion daemon.
 
-use std::time::Duration;
-
 use saltern_config::load_minion;
 use saltern_minion::Minion;
 
@@ -21,9 +19,6 @@ pub(crate) struct Args {
     logging: Logging,
 }
 
-/// Salt's tools expect a daemon to be gone two seconds after SIGTERM; this leaves a margin.
-const GRACE: Duration = Duration::from_millis(1500);
-
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     let loaded = load_minion(&args.common.config_dir())?;
     daemon::prepare(&args.daemon, &loaded.opts.pidfile.display().to_string(), &loaded.opts.user)?;
@@ -36,7 +31,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
         let handle = Minion::start(loaded).await.map_err(Failure::from)?;
         let signal = signals.ended().await;
         log::warn!("Minion received a {signal}. Exiting.");
-        daemon::stop_within(GRACE, handle.shutdown()).await;
+        daemon::stop_within(daemon::GRACE, handle.shutdown()).await;
         Ok(exit::OK)
     });
     // Blocking work that is still going on must not hold the process.
