@@ -66,7 +66,13 @@ fn large_return(fleet: &Fleet) {
 }
 
 fn two_hundred_jobs(fleet: &Fleet) {
-    let (master, _minion) = fleet.pair("", "");
+    // A Python minion has a process for each job, and a job gives its return up when the main
+    // process, busy starting the others, has not sent it after three of these (30 s by default).
+    let patient = match fleet.minion_peer {
+        Peer::Saltern => "",
+        _ => "return_retry_timer: 100\nreturn_retry_timer_max: 100",
+    };
+    let (master, _minion) = fleet.pair("", patient);
     let jids: Vec<String> = match fleet.master_peer {
         Peer::Saltern => (0..200).map(|i| publish_async(&master, i)).collect(),
         _ => publish_with_python(&master),
