@@ -1,6 +1,8 @@
 //! Failover as an operator sees it: real binaries, real sockets, real Salt on the other side
 //! wherever it can take part. One file a subject.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../failover/detection.rs"]
 mod detection;
 #[path = "../failover/drain.rs"]
