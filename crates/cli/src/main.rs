@@ -8,6 +8,7 @@ mod exit;
 mod logging;
 mod printer;
 mod program;
+mod service;
 mod user;
 
 use std::env;

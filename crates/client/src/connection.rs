@@ -62,6 +62,18 @@ impl Connection {
         refusal(answer)
     }
 
+    /// Asks the master whether it answers requests; needs no key.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or something else does.
+    pub async fn ping(&self, timeout: Duration) -> Result<(), ClientError> {
+        let answer = self.exchange(Map::from([("cmd", "ping")]), timeout).await?;
+        match answer.get("cmd").and_then(Value::as_str) {
+            Some("ping") => Ok(()),
+            _ => Err(ClientError::Protocol("the answer to a ping is none".into())),
+        }
+    }
+
     async fn send(&self, load: &Map, timeout: Duration) -> Result<Value, ClientError> {
         let mut load = load.clone();
         load.insert("key", self.key()?);
@@ -69,6 +81,10 @@ impl Connection {
         if load.get_str("cmd") != Some("wheel") {
             load.insert("user", self.user.as_str());
         }
+        self.exchange(load, timeout).await
+    }
+
+    async fn exchange(&self, load: Map, timeout: Duration) -> Result<Value, ClientError> {
         let envelope = Map::from([
             ("enc", Value::from("clear")),
             ("load", Value::Map(load)),
