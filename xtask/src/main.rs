@@ -1,6 +1,7 @@
 //! `cargo xtask`: what this repository needs beyond plain cargo.
 
 mod check;
+mod deb;
 mod dist;
 mod layers;
 mod run;
@@ -17,6 +18,9 @@ cargo xtask COMMAND
   venvs           the environments with real Salt that the interop tests and benchmarks use
   layers          whether dependencies between crates run one way
   dist            a static release build for musl, in target/dist
+  deb [--host] [--try]
+                  the Debian package, of the static build or (--host) the release build; --try
+                  installs and runs it in a fresh Debian (root, debootstrap)
   bench [NAME]    Saltern beside real Salt, measured in one run
 ";
 
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         Some("venvs") => venvs::make(),
         Some("layers") => layers::check(),
         Some("dist") => dist::build(),
+        Some("deb") => deb::run(rest),
         Some("bench") => run::bench(rest),
         _ => {
             eprint!("{HELP}");

@@ -20,11 +20,12 @@ pub fn run(filter: &[String]) -> Done {
     if filter.is_empty() {
         return run_all();
     }
-    run_build()?;
+    build_program()?;
     interop(filter)
 }
 
-fn run_build() -> Done {
+/// The program in the release profile.
+pub fn build_program() -> Done {
     crate::run::run(cargo().args(["build", "--release", "--package", "saltern"]))
 }
 
