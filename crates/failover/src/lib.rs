@@ -13,6 +13,6 @@ pub use machine::Machine;
 pub use order::{crc32, initial_order};
 pub use policy::{Policy, Selection};
 pub use types::{
-    Action, Attempt, Hard, Input, LossReason, Master, Notice, Probe, ProbeResult, Soft, Status,
-    Verdict,
+    Action, Attempt, Channel, Hard, Input, LeaveReason, LossReason, Master, Notice, Probe,
+    ProbeResult, Readiness, Ready, Soft, Status, Switch, Verdict,
 };

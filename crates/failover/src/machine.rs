@@ -10,7 +10,8 @@ use crate::order::initial_order;
 use crate::policy::Policy;
 use crate::probe::{Prober, Want};
 use crate::types::{
-    Action, Attempt, Input, LossReason, Master, Notice, Probe, ProbeResult, Soft, Status, Verdict,
+    Action, Attempt, Channel, Input, LeaveReason, LossReason, Master, Notice, Probe, ProbeResult,
+    Readiness, Ready, Soft, Status, Switch, Verdict,
 };
 
 /// The connection in use and the watches over it.
@@ -113,6 +114,36 @@ impl Machine {
         }
     }
 
+    /// What is known of each master, in configured order: could we be there at once?
+    #[must_use]
+    pub fn readiness(&self) -> Vec<Readiness> {
+        let current = match &self.state {
+            State::Connected(link) => Some((link.master, link.since)),
+            _ => None,
+        };
+        (0..self.policy.masters.len())
+            .map(Master)
+            .map(|master| match current {
+                Some((m, since)) if m == master => {
+                    Readiness { master, state: Ready::Current, checked: Some(since), warm: false }
+                }
+                _ => Readiness { master, state: Ready::Unknown, checked: None, warm: false },
+            })
+            .collect()
+    }
+
+    /// How long the master in use takes to answer, smoothed.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The last change of the master in use.
+    #[must_use]
+    pub fn last_switch(&self) -> Option<Switch> {
+        None
+    }
+
     /// When [`Input::Wake`] is due, if nothing else happens before.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
@@ -159,7 +190,14 @@ impl Machine {
                 }
                 self.on_wake(now, &mut out);
             }
-            Input::Leave => self.on_lost(LossReason::Asked, now, &mut out),
+            Input::Leave { to: _, why } => {
+                let reason = match why {
+                    LeaveReason::Asked => LossReason::Asked,
+                    LeaveReason::Drain => LossReason::Drained,
+                };
+                self.on_lost(reason, now, &mut out);
+            }
+            Input::Received { .. } | Input::Cooled { .. } => {}
             Input::Stop => self.stop(&mut out),
         }
         out
@@ -209,7 +247,7 @@ impl Machine {
 
     fn new_flight(&mut self, master: Master, now: Instant, out: &mut Vec<Action>) -> Flight {
         let attempt = Attempt(self.new_id());
-        out.push(Action::Try { attempt, master });
+        out.push(Action::Try { attempt, master, warm: false });
         Flight { attempt, master, deadline: now + self.policy.attempt_timeout }
     }
 
@@ -399,8 +437,16 @@ impl Machine {
                 let Some(prober) = &mut link.prober else { return };
                 let deadline = prober.patience();
                 prober.sent(probe, now);
-                let master = link.master;
-                out.push(Action::Probe { probe, master, authenticated, deadline });
+                let (master, attempt) = (link.master, Some(link.attempt));
+                let channel = Channel::Requests;
+                out.push(Action::Probe {
+                    probe,
+                    attempt,
+                    master,
+                    channel,
+                    authenticated,
+                    deadline,
+                });
             }
         }
     }
@@ -416,8 +462,14 @@ impl Machine {
                 let probe = Probe(self.next_id + 1);
                 failback.asked = Some((probe, now + deadline));
                 self.next_id += 1;
-                let master = Master(0);
-                out.push(Action::Probe { probe, master, authenticated: false, deadline });
+                out.push(Action::Probe {
+                    probe,
+                    attempt: None,
+                    master: Master(0),
+                    channel: Channel::Requests,
+                    authenticated: false,
+                    deadline,
+                });
             }
             FailbackWant::SignIn => {
                 if self.may_be_tried(Master(0), now) {

@@ -45,13 +45,9 @@ mod tests {
 
     fn policy(n: usize, selection: Selection, failback: bool) -> Policy {
         Policy {
-            masters: (1..=n).map(|i| format!("m{i}")).collect(),
             selection,
-            alive_interval: None,
             failback_interval: failback.then_some(Duration::from_secs(5)),
-            attempt_timeout: Duration::from_secs(10),
-            acceptance_wait: Duration::from_secs(10),
-            acceptance_wait_max: Duration::ZERO,
+            ..Policy::new((1..=n).map(|i| format!("m{i}")).collect())
         }
     }
 

@@ -22,7 +22,8 @@ pub struct Policy {
     pub masters: Vec<String>,
     /// How to order them at first.
     pub selection: Selection,
-    /// `master_alive_interval`; `None` when 0: only closed connections are noticed then.
+    /// `master_alive_interval`: a silent master is left within twice this time. `None` when 0:
+    /// the defaults of the heartbeats alone say how soon.
     pub alive_interval: Option<Duration>,
     /// `master_failback_interval` (or the alive interval); `None` unless `master_failback`.
     pub failback_interval: Option<Duration>,
@@ -32,9 +33,39 @@ pub struct Policy {
     pub acceptance_wait: Duration,
     /// `acceptance_wait_time_max`: the pause doubles up to this; zero = it does not grow.
     pub acceptance_wait_max: Duration,
+    /// `failover_heartbeat_interval`: time between two questions on the subscription; `None` = a
+    /// silent subscription is not looked for.
+    pub heartbeat_interval: Option<Duration>,
+    /// `failover_probe_interval`: time between two questions on the request connection; `None` =
+    /// only requests that fail are noticed.
+    pub probe_interval: Option<Duration>,
+    /// `failover_standby`: sign in at the other masters in the background.
+    pub standby: bool,
+    /// `failover_standby_interval`: how often each of them.
+    pub standby_interval: Duration,
 }
 
 impl Policy {
+    /// The defaults of all options for these masters.
+    #[must_use]
+    pub fn new(masters: Vec<String>) -> Self {
+        Policy {
+            masters,
+            selection: Selection::Listed,
+            alive_interval: None,
+            failback_interval: None,
+            attempt_timeout: Duration::from_secs(10),
+            acceptance_wait: Duration::from_secs(10),
+            acceptance_wait_max: Duration::ZERO,
+            heartbeat_interval: Some(Self::HEARTBEAT),
+            probe_interval: Some(Self::HEARTBEAT),
+            standby: true,
+            standby_interval: Duration::from_secs(600),
+        }
+    }
+
+    /// Default time between two questions on either channel.
+    pub const HEARTBEAT: Duration = Duration::from_millis(1500);
     /// First pause after a round in which no master took us.
     pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
     /// Longest pause: a fleet whose masters return is back within seconds. A refused connection

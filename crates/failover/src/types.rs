@@ -48,6 +48,12 @@ pub enum Input {
         /// Which connection.
         attempt: Attempt,
     },
+    /// Anything at all came over the subscription of this connection: an answer to a heartbeat, a
+    /// publication, a command.
+    Received {
+        /// Which connection.
+        attempt: Attempt,
+    },
     /// A request over this connection was not answered in time: worth a probe at once.
     Suspect {
         /// Which connection.
@@ -55,14 +61,43 @@ pub enum Input {
     },
     /// The moment given by [`crate::Machine::wake_at`] has come.
     Wake,
-    /// Somebody (an operator, or a master that is being drained) wants us on another master.
-    Leave,
+    /// Somebody (an operator, or a master that is being drained) wants us on another master. The
+    /// connection in use is kept until another master has taken us.
+    Leave {
+        /// Where to; `None` for the next one that takes us.
+        to: Option<Master>,
+        /// Who wants it.
+        why: LeaveReason,
+    },
+    /// A link kept ready after [`Action::Prepare`] is gone: its connection closed.
+    Cooled {
+        /// To which master.
+        master: Master,
+    },
     /// The program ends: let go of everything.
     Stop,
 }
 
+/// Who wants us to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaveReason {
+    /// An operator, by name or to anywhere else; tried once.
+    Asked,
+    /// The master in use is being emptied; tried until it works.
+    Drain,
+}
+
+/// One of the two ways a master is heard on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
+    /// The subscription: jobs come this way.
+    Publications,
+    /// Requests and their answers: sign-in, files, pillar, returns.
+    Requests,
+}
+
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Signed in, verified, and subscribed to the publications.
     Ok,
@@ -85,8 +120,25 @@ pub enum Soft {
     Full,
     /// Our key waits for somebody to accept it.
     Pending,
-    /// Our key was rejected, or differs from the one the master knows.
+    /// Our key was rejected there.
     Rejected,
+    /// Our key differs from the one the master knows for this id.
+    Denied,
+    /// Too many sign-ins at once; it said when to come again.
+    Busy {
+        /// Not before this time has passed.
+        retry_after: Duration,
+    },
+    /// It is being emptied and takes nobody; it said when to ask again.
+    Draining {
+        /// Not before this time has passed.
+        retry_after: Duration,
+    },
+    /// Its clock and ours are too far apart for what is signed to be taken as fresh.
+    Clock {
+        /// Whole seconds its clock is ahead of ours; negative when behind.
+        ahead: i64,
+    },
     /// The connection broke, or the answer was none we understand.
     Broken,
 }
@@ -109,7 +161,7 @@ pub enum Hard {
 pub enum LossReason {
     /// The other end closed it, or the network did.
     Closed,
-    /// Two probes in a row were not answered.
+    /// Nothing was heard in time, and a fresh connection to the same master did not come about.
     Silent,
     /// A probe was refused: nobody listens there any more.
     Refused,
@@ -117,6 +169,10 @@ pub enum LossReason {
     SignedOut,
     /// We were asked to leave.
     Asked,
+    /// The master is being emptied and told us to leave.
+    Drained,
+    /// A fresh connection to the same master took its place.
+    Refreshed,
     /// A master we like better took us.
     Failback,
     /// The program ends.
@@ -143,6 +199,23 @@ pub enum Action {
         attempt: Attempt,
         /// Where to.
         master: Master,
+        /// Use the link kept since [`Action::Prepare`], so that only the subscription is left to
+        /// do; with none at hand the whole way is gone.
+        warm: bool,
+    },
+    /// Resolve, sign in and verify as for a [`Action::Try`], but do not subscribe; report with
+    /// [`Input::Verdict`] and keep the link until [`Action::Release`]. [`Action::Abandon`] ends it
+    /// before its verdict.
+    Prepare {
+        /// The name of this try.
+        attempt: Attempt,
+        /// Where to.
+        master: Master,
+    },
+    /// Close the link kept for this master, if there is one.
+    Release {
+        /// Which master.
+        master: Master,
     },
     /// Drop what has been reached in this try; its verdict is no longer wanted.
     Abandon {
@@ -164,12 +237,17 @@ pub enum Action {
         reason: LossReason,
     },
     /// Ask this master whether it lives; report with [`Input::Probed`] before `deadline` is over
-    /// (later answers are not heard).
+    /// (later answers are not heard). On [`Channel::Publications`] the question is a ZMTP PING and
+    /// [`Input::Received`] is as good an answer.
     Probe {
         /// The name of the question.
         probe: Probe,
+        /// Over which connection; `None` for a master that is not in use.
+        attempt: Option<Attempt>,
         /// Whom to ask.
         master: Master,
+        /// Which way.
+        channel: Channel,
         /// With the session key of the current connection, so that an impostor cannot answer;
         /// otherwise a clear `ping`.
         authenticated: bool,
@@ -189,6 +267,71 @@ pub enum Notice {
     Disconnected(Master),
     /// `__master_failback`
     Failback(Master),
+    /// A fresh connection to the same master replaced one that went silent: no switch, nothing
+    /// needs to be fetched anew.
+    Refreshed(Master),
+    /// The master in use is another one than before; comes right after [`Notice::Connected`].
+    Switched {
+        /// The master before.
+        from: Option<Master>,
+        /// The master now.
+        to: Master,
+        /// Why the one before was left.
+        reason: LossReason,
+        /// As in [`Switch::gap`].
+        gap: Duration,
+    },
+    /// We were asked to leave ([`LeaveReason::Asked`]) and nobody took us: we stay.
+    LeaveFailed {
+        /// Where to; `None` for anywhere.
+        to: Option<Master>,
+        /// What the last master asked said; `None` when there was none to ask.
+        verdict: Option<Verdict>,
+    },
+    /// What [`crate::Machine::readiness`] says has changed.
+    Readiness,
+}
+
+/// One change of the master in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// When the new one was adopted.
+    pub at: Instant,
+    /// The master before.
+    pub from: Option<Master>,
+    /// The master now.
+    pub to: Master,
+    /// Why the one before was left.
+    pub reason: LossReason,
+    /// From the moment the old one was given up until the new one was adopted; zero when the new
+    /// one was adopted first.
+    pub gap: Duration,
+}
+
+/// Whether we could be on a master at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// We are there.
+    Current,
+    /// A full sign-in worked when it was last tried.
+    Ready,
+    /// It did not; this is what it said.
+    NotReady(Verdict),
+    /// Not tried yet, or not any more.
+    Unknown,
+}
+
+/// What is known of one master of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Which one.
+    pub master: Master,
+    /// What is known.
+    pub state: Ready,
+    /// When that was found out.
+    pub checked: Option<Instant>,
+    /// A link to it is kept open.
+    pub warm: bool,
 }
 
 /// Where the machine stands, for logs and local status.
@@ -225,8 +368,26 @@ impl fmt::Display for Soft {
             Soft::Full => "it is full",
             Soft::Pending => "our key waits there for acceptance",
             Soft::Rejected => "it rejected our key",
+            Soft::Denied => "it knows another key for our id",
             Soft::Broken => "the connection broke or the answer made no sense",
+            Soft::Busy { retry_after } => {
+                return write!(f, "it is busy for another {} s", retry_after.as_secs_f32());
+            }
+            Soft::Draining { .. } => "it is being emptied and takes nobody",
+            Soft::Clock { ahead } => {
+                return write!(f, "its clock and ours are {} s apart", ahead.unsigned_abs());
+            }
         })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Ok => f.write_str("ready"),
+            Verdict::Soft(soft) => soft.fmt(f),
+            Verdict::Hard(hard) => hard.fmt(f),
+        }
     }
 }
 
@@ -245,10 +406,12 @@ impl fmt::Display for LossReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LossReason::Closed => "connection closed",
-            LossReason::Silent => "no answer to two probes",
+            LossReason::Silent => "no answer in time",
             LossReason::Refused => "connection refused",
             LossReason::SignedOut => "our key is no longer taken",
             LossReason::Asked => "asked to leave",
+            LossReason::Drained => "the master is being emptied",
+            LossReason::Refreshed => "a fresh connection took its place",
             LossReason::Failback => "back to the preferred master",
             LossReason::Stopped => "shutting down",
         })

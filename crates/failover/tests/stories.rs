@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use saltern_failover::{
-    Action, Attempt, Hard, Input, LossReason, Machine, Master, Notice, Policy, Probe, ProbeResult,
-    Selection, Soft, Status, Verdict,
+    Action, Attempt, Hard, Input, LeaveReason, LossReason, Machine, Master, Notice, Policy, Probe,
+    ProbeResult, Soft, Status, Verdict,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -37,13 +37,9 @@ fn secs(s: u64) -> Duration {
 
 fn policy(n: usize) -> Policy {
     Policy {
-        masters: (1..=n).map(|i| format!("m{i}")).collect(),
-        selection: Selection::Listed,
         alive_interval: Some(secs(5)),
-        failback_interval: None,
         attempt_timeout: secs(5),
-        acceptance_wait: secs(10),
-        acceptance_wait_max: Duration::ZERO,
+        ..Policy::new((1..=n).map(|i| format!("m{i}")).collect())
     }
 }
 
@@ -78,7 +74,7 @@ impl World {
 
     fn obey(&mut self, action: &Action) {
         match *action {
-            Action::Try { attempt, master } => {
+            Action::Try { attempt, master, .. } => {
                 let verdict = match self.hosts[master.0] {
                     Host::Up => Verdict::Ok,
                     Host::Refuses => Verdict::Soft(Soft::Refused),
@@ -402,7 +398,7 @@ fn a_slow_first_master_and_a_quick_second_give_one_winner() {
         .actions
         .iter()
         .find_map(|(_, a)| match a {
-            Action::Try { attempt, master: Master(0) } => Some(*attempt),
+            Action::Try { attempt, master: Master(0), .. } => Some(*attempt),
             _ => None,
         })
         .unwrap();
@@ -431,7 +427,7 @@ fn stale_reports_change_nothing() {
 fn leaving_on_command_goes_to_another_master() {
     let mut world = World::new(policy(2), &[Host::Up, Host::Up]);
     world.run_until(secs(20));
-    world.tell(Input::Leave);
+    world.tell(Input::Leave { to: None, why: LeaveReason::Asked });
     world.run_until(secs(21));
     assert_eq!(world.connected(), Some(1));
 }

@@ -182,7 +182,6 @@ impl Settings {
             _ => Selection::Listed,
         };
         Policy {
-            masters,
             selection,
             alive_interval,
             failback_interval: failback
@@ -192,6 +191,7 @@ impl Settings {
             acceptance_wait: self.acceptance_wait,
             acceptance_wait_max: Duration::try_from_secs_f64(opts.acceptance_wait_time_max)
                 .unwrap_or_default(),
+            ..Policy::new(masters)
         }
     }
 }

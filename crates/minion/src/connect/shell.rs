@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use saltern_event::tags;
 use saltern_failover::{
-    Action, Attempt, Input, LossReason, Machine, Master, Notice, Probe, ProbeResult, Status,
-    Verdict,
+    Action, Attempt, Channel, Input, LeaveReason, LossReason, Machine, Master, Notice, Probe,
+    ProbeResult, Status, Verdict,
 };
 use saltern_transport::zeromq::Requester;
 use saltern_value::Map;
@@ -93,7 +93,9 @@ pub(crate) async fn run(
             Some(event) = events.recv() => shell.event(event),
             () = timer => shell.input(Input::Wake),
             command = commands.recv() => match command {
-                Some(Command::Leave) => shell.input(Input::Leave),
+                Some(Command::Leave) => {
+                    shell.input(Input::Leave { to: None, why: LeaveReason::Asked });
+                }
                 Some(Command::Stop) | None => {
                     shell.input(Input::Stop);
                     return;
@@ -136,7 +138,10 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Try { attempt, master } => self.start_try(attempt, master),
+            Action::Try { attempt, master, .. } | Action::Prepare { attempt, master } => {
+                self.start_try(attempt, master);
+            }
+            Action::Release { .. } | Action::Probe { channel: Channel::Publications, .. } => {}
             Action::Abandon { attempt } => {
                 if let Some(task) = self.tries.remove(&attempt) {
                     task.abort();
@@ -145,7 +150,7 @@ impl Shell {
             }
             Action::Adopt { attempt, master } => self.adopt(attempt, master),
             Action::Disconnect { attempt, reason } => self.disconnect(attempt, reason),
-            Action::Probe { probe, master, authenticated, deadline } => {
+            Action::Probe { probe, master, authenticated, deadline, .. } => {
                 self.probe(probe, master, authenticated, deadline);
             }
             Action::Notify(notice) => self.notify(notice),
@@ -248,6 +253,10 @@ impl Shell {
             Notice::Connected(master) => (tags::MASTER_CONNECTED, master),
             Notice::Disconnected(master) => (tags::MASTER_DISCONNECTED, master),
             Notice::Failback(master) => (tags::MASTER_FAILBACK, master),
+            Notice::Refreshed(_)
+            | Notice::Switched { .. }
+            | Notice::LeaveFailed { .. }
+            | Notice::Readiness => return,
         };
         self.core.bus.fire(tag, Map::from([("master", self.machine.name(master))]));
     }
