@@ -192,6 +192,8 @@ with_shared_options! { define_options {
     sqlite_queue_dir: PathBuf = Str("/var/cache/salt/master/queues") => Later;
     /// The main configuration file.
     conf_file: PathBuf = Str("/etc/salt/master") => Honoured;
+    /// Jobs run by the clock: name to job.
+    schedule: Map = EmptyMap => Later;
     /// More files to read, relative to the main file, in the order of their names.
     default_include: String = Str("master.d/*.conf") => Honoured;
     /// File that holds the process id of the daemon.

@@ -176,6 +176,8 @@ with_shared_options! { define_options {
     extension_modules: PathBuf = Str("/var/cache/salt/minion/extmods") => Honoured;
     /// The main configuration file.
     conf_file: PathBuf = Str("/etc/salt/minion") => Honoured;
+    /// Jobs run by the clock: name to job.
+    schedule: Map = EmptyMap => Honoured;
     /// More files to read, relative to the main file, in the order of their names.
     default_include: String = Str("minion.d/*.conf") => Honoured;
     /// File that holds the process id of the daemon.

@@ -105,8 +105,6 @@ macro_rules! with_shared_options {
         publisher_acl ["client_acl"]: Map = EmptyMap => Honoured;
         /// Users and functions that publisher_acl never allows.
         publisher_acl_blacklist ["client_acl_blacklist"]: Map = EmptyMap => Honoured;
-        /// Jobs run by the clock: name to job.
-        schedule: Map = EmptyMap => Later;
         /// Own long-running parts beside the program.
         engines: Vec<Value> = List(&[]) => Later;
         /// Print results in colour on a terminal.

@@ -19,6 +19,7 @@ pub(crate) async fn run(core: Arc<Core>, mut events: Subscription) {
 fn handle(core: &Arc<Core>, event: &Event) {
     let what = match event.tag.as_str() {
         tags::FIRE_MASTER => return forward(core, &event.data),
+        "manage_schedule" => return crate::schedule::handle(core, &core.schedule, &event.data),
         "_minion_mine" => return send_mine(core, &event.data),
         "module_refresh" => Refresh::Modules,
         "pillar_refresh" => Refresh::Pillar,

@@ -14,6 +14,7 @@ use crate::facts;
 use crate::jobs::SeenJids;
 use crate::link::{Link, LinkError};
 use crate::returns::{Item, Queue};
+use crate::schedule::Schedule;
 
 /// How long jobs of a new master wait for its pillar when there is one from before.
 const PILLAR_PATIENCE: Duration = Duration::from_secs(15);
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) bus: Bus,
     pub(crate) bus_path: std::path::PathBuf,
     pub(crate) slots: Vec<Slot>,
+    /// What this minion does by itself.
+    pub(crate) schedule: Arc<Schedule>,
     /// Every option, as the configuration has it.
     pub(crate) raw: Arc<Map>,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -88,6 +91,7 @@ impl Core {
             bus: parts.bus,
             bus_path: parts.bus_path,
             slots: (0..parts.slots.max(1)).map(|_| Slot::new(facts.clone())).collect(),
+            schedule: Arc::new(Schedule::new(&parts.raw)),
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
             returns: Mutex::default(),
@@ -197,8 +201,20 @@ impl Core {
             facts.pillar = Arc::new(pillar);
             facts.has_pillar = true;
         });
+        self.schedule_from_pillars();
         self.bus.fire(PILLAR_COMPLETE, Map::from([("complete", true)]));
         Ok(())
+    }
+
+    /// One schedule for all masters: a job that several of them name runs once.
+    fn schedule_from_pillars(&self) {
+        let mut jobs = Map::new();
+        for slot in self.slots.iter().rev() {
+            if let Some(Value::Map(own)) = slot.facts().pillar.get("schedule") {
+                jobs.extend(own.clone());
+            }
+        }
+        self.schedule.set_pillar(jobs);
     }
 
     /// Computes the grains again.

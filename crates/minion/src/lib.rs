@@ -19,6 +19,7 @@ mod mine;
 mod minion;
 mod periodic;
 mod returns;
+mod schedule;
 mod settings;
 mod startup;
 

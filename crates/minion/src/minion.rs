@@ -20,7 +20,7 @@ use crate::caller::masterless;
 use crate::connect::{self, Command};
 use crate::core::{Core, CoreParts};
 use crate::settings::{Mode, Settings, StartError};
-use crate::{bus, facts, periodic, returns};
+use crate::{bus, facts, periodic, returns, schedule};
 
 /// Digits of the digest of the id in the names of the bus sockets, as in Salt.
 const BUS_DIGITS: usize = 10;
@@ -86,6 +86,7 @@ impl Minion {
         tasks.spawn(bus::run(core.clone(), core.bus.subscribe("")));
         tasks.spawn(returns::run(core.clone()));
         tasks.spawn(periodic::run(core.clone()));
+        tasks.spawn(schedule::run(core.clone()));
         if let Some(names) = names {
             let core = core.clone();
             tasks.spawn(async move {

@@ -6,5 +6,5 @@ mod run;
 mod taken;
 
 pub(crate) use accept::{SeenJids, accept};
-pub(crate) use run::fault;
+pub(crate) use run::{fault, run};
 pub(crate) use taken::Taken;

@@ -36,7 +36,7 @@ pub(crate) fn load(id: &str, job: &Map, done: Done) -> Map {
         ("fun", field("fun").unwrap_or_default()),
         ("fun_args", field("arg").unwrap_or_default()),
     ]);
-    for name in ["user", "master_id", "metadata"] {
+    for name in ["user", "master_id", "metadata", "schedule"] {
         if let Some(value) = field(name) {
             load.insert(name, value);
         }

@@ -36,23 +36,26 @@ const STACK: usize = 2 << 20;
 /// Starts a job; its return is queued when it is done.
 pub(crate) fn start(core: &Arc<Core>, slot: usize, jid: Jid, job: Map) {
     let core = core.clone();
-    tokio::spawn(async move {
-        let at_once = job.get_str("fun").is_some_and(|fun| NEVER_WAIT.contains(&fun));
-        let _place = if at_once {
-            None
-        } else {
-            if core.places.available_permits() == 0 {
-                log::warn!("Job {jid} waits: as many jobs run as may run at once");
-            }
-            // Closed when the minion ends: no new jobs then.
-            let Ok(place) = core.places.clone().acquire_owned().await else { return };
-            Some(place)
-        };
-        let load = on_a_thread(&core, slot, &jid, job).await;
-        if let Some(load) = load {
-            finish(&core, slot, &jid, load);
+    tokio::spawn(async move { run(&core, slot, &jid, job, true).await });
+}
+
+/// Runs a job to its end, and queues what it returns if that is `wanted`.
+pub(crate) async fn run(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map, wanted: bool) {
+    let at_once = job.get_str("fun").is_some_and(|fun| NEVER_WAIT.contains(&fun));
+    let _place = if at_once {
+        None
+    } else {
+        if core.places.available_permits() == 0 {
+            log::warn!("Job {jid} waits: as many jobs run as may run at once");
         }
-    });
+        // Closed when the minion ends: no new jobs then.
+        let Ok(place) = core.places.clone().acquire_owned().await else { return };
+        Some(place)
+    };
+    let load = on_a_thread(core, slot, jid, job).await;
+    if let Some(load) = load.filter(|_| wanted) {
+        finish(core, slot, jid, load);
+    }
 }
 
 async fn on_a_thread(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map) -> Option<Map> {

@@ -13,6 +13,7 @@ mod mine;
 mod pillar;
 mod publish;
 mod saltutil;
+mod schedule;
 mod state;
 mod status;
 mod sys;
@@ -31,6 +32,7 @@ pub(crate) static MODULES: &[&Module] = &[
     &pillar::MODULE,
     &publish::MODULE,
     &saltutil::MODULE,
+    &schedule::MODULE,
     &state::MODULE,
     &status::MODULE,
     &sys::MODULE,
