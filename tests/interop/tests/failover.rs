@@ -13,6 +13,8 @@ mod herd;
 mod recipe;
 #[path = "../failover/requirements.rs"]
 mod requirements;
+#[path = "../failover/schedule.rs"]
+mod schedule;
 #[path = "../failover/spool.rs"]
 mod spool;
 #[path = "../failover/standby.rs"]

@@ -13,6 +13,9 @@ use crate::registry::{Function, Module};
 /// How long the running minion may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// After this time without an answer the request is repeated.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
 const COMPLETE: &str = "/salt/minion/minion_schedule_";
 
 /// What a job's definition may consist of, beside the function.
@@ -176,18 +179,24 @@ fn done(comment: String, name: &str, change: &str) -> Value {
 fn ask(ctx: &Context<'_>, request: Map, word: &str, member: &str) -> Result<Value, Error> {
     let silent = || Error::exec("The minion does not answer on its event bus; is it running?");
     let mut events = ctx.host().events()?;
-    if !ctx.host().fire_event("manage_schedule", request) {
-        return Err(silent());
-    }
     let tag = format!("{COMPLETE}{word}");
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let Some((heard, mut data)) = events.next(Some(left))? else { return Err(silent()) };
-        if heard == tag {
-            return Ok(data.remove(member).unwrap_or_default());
+    let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
+    while start.elapsed() < PATIENCE {
+        if !ctx.host().fire_event("manage_schedule", request.clone()) {
+            return Err(silent());
+        }
+        let end = Instant::now() + pause;
+        // The bus may not have let us in yet when it spoke; none of the requests does harm twice.
+        pause *= 2;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Some((heard, mut data)) = events.next(Some(left))? else { break };
+            if heard == tag {
+                return Ok(data.remove(member).unwrap_or_default());
+            }
         }
     }
+    Err(silent())
 }
 
 fn current(ctx: &Context<'_>, side: Option<&str>) -> Result<Map, Error> {
