@@ -13,6 +13,7 @@ use saltern_wire::auth::client::{Credentials, Failure, Outcome, SignIn, SignInEr
 use crate::jobs::Taken;
 use crate::keys::{self, MasterKeys};
 use crate::settings::{Settings, StartError};
+use crate::view::Notes;
 
 /// The minion's half of every sign-in: who it is, whom it trusts, what it knows of masters.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Access {
     pub(crate) keys: MasterKeys,
     /// The jobs taken, of all masters and all runs of this minion.
     pub(crate) taken: Mutex<Taken>,
+    /// What the last sign-in at each master said.
+    pub(crate) notes: Notes,
     /// `autosign_grains` with their values.
     autosign: Option<Map>,
     /// `sign_pub_messages` was set to False: unsigned publications are taken. Unlike in Salt that
@@ -71,6 +74,7 @@ impl Access {
             identity,
             keys,
             taken,
+            notes: Notes::default(),
             autosign,
             unsigned_publications,
         }))
@@ -87,8 +91,21 @@ impl Access {
         Requester::new(address, self.settings.requester())
     }
 
-    /// Signs in at a master, once.
+    /// Signs in at a master, once, and notes for operators what it said.
     pub(crate) async fn sign_in(
+        &self,
+        master: usize,
+        requester: &Requester,
+    ) -> Result<Credentials, NotSignedIn> {
+        let done = self.sign_in_once(master, requester).await;
+        match &done {
+            Ok(_) => self.notes.signed_in(master, None),
+            Err(error) => self.notes.failed(master, error),
+        }
+        done
+    }
+
+    async fn sign_in_once(
         &self,
         master: usize,
         requester: &Requester,

@@ -7,7 +7,7 @@ use saltern_modules::Refresh;
 use saltern_value::{Map, Value};
 
 use crate::core::Core;
-use crate::host;
+use crate::{host, view};
 
 /// Runs for the life of the minion.
 pub(crate) async fn run(core: Arc<Core>, mut events: Subscription) {
@@ -20,6 +20,10 @@ fn handle(core: &Arc<Core>, event: &Event) {
     let what = match event.tag.as_str() {
         tags::FIRE_MASTER => return forward(core, &event.data),
         "manage_schedule" => return crate::schedule::handle(core, &core.schedule, &event.data),
+        view::ASKED => {
+            tokio::spawn(view::asked(core.clone(), event.data.clone()));
+            return;
+        }
         "_minion_mine" => return send_mine(core, &event.data),
         "module_refresh" => Refresh::Modules,
         "pillar_refresh" => Refresh::Pillar,

@@ -18,11 +18,11 @@ use tokio::sync::mpsc;
 
 use crate::access::Access;
 use crate::core::{Facts, pillar_load};
-use crate::host::{host_error, open_bus, wait_for};
+use crate::host::{host_error, open_bus, pinged, wait_for};
 use crate::link::Link;
 use crate::minion::bus_paths;
 use crate::settings::{Settings, StartError};
-use crate::{facts, jobs};
+use crate::{facts, jobs, view};
 
 /// How long the local bus may take to take an event.
 const PUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -322,5 +322,24 @@ impl Host for CallHost {
 
     fn is_local(&self) -> bool {
         self.remote.is_none()
+    }
+
+    fn failover(&self) -> Map {
+        view::read(&self.opts.cachedir, &self.opts.id)
+    }
+
+    fn switch(&self, to: Option<&str>, within: Duration, drain: bool) -> Result<Map, HostError> {
+        view::ask(self, to, within, drain)
+    }
+
+    fn ping(&self, master: &str) -> bool {
+        let Ok(settings) = Settings::new(&self.opts, &self.opts.master.items) else { return false };
+        let Some(work) = pinged(&settings, &self.opts, master) else { return false };
+        if let Some(remote) = &self.remote {
+            return wait_for(&remote.runtime, work).unwrap_or(false);
+        }
+        // `--local` has no runtime; this one lives for the question.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.is_ok_and(|runtime| runtime.block_on(work))
     }
 }

@@ -1,20 +1,23 @@
 //! What all parts of a running minion share: facts, connections, jobs, returns, the bus.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use saltern_event::Bus;
 use saltern_modules::{JobTable, Registry};
 use saltern_value::{Map, Value};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::Access;
+use crate::connect::Command;
 use crate::facts;
 use crate::jobs::SeenJids;
 use crate::link::{Link, LinkError};
 use crate::returns::{Item, Queue};
 use crate::schedule::Schedule;
+use crate::view::Views;
 
 /// How long jobs of a new master wait for its pillar when there is one from before.
 const PILLAR_PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +36,10 @@ pub(crate) struct Core {
     pub(crate) bus: Bus,
     pub(crate) bus_path: std::path::PathBuf,
     pub(crate) slots: Vec<Slot>,
+    /// What the connection machines show of themselves.
+    pub(crate) views: Views,
+    /// The way to them.
+    commands: OnceLock<Vec<UnboundedSender<Command>>>,
     /// What this minion does by itself.
     pub(crate) schedule: Arc<Schedule>,
     /// Every option, as the configuration has it.
@@ -92,6 +99,8 @@ impl Core {
             bus_path: parts.bus_path,
             slots: (0..parts.slots.max(1)).map(|_| Slot::new(facts.clone())).collect(),
             schedule: Arc::new(Schedule::new(&parts.raw)),
+            views: Views::new(parts.slots),
+            commands: OnceLock::new(),
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
             returns: Mutex::default(),
@@ -129,6 +138,24 @@ impl Core {
         while self.returns().len() > 0 || self.returning.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Takes the way to the connection machines, once.
+    pub(crate) fn commanded_by(&self, commands: Vec<UnboundedSender<Command>>) {
+        drop(self.commands.set(commands));
+    }
+
+    /// Asks something of the connection machine of a slot.
+    pub(crate) fn command(&self, slot: usize, command: Command) {
+        if let Some(machine) = self.commands.get().and_then(|all| all.get(slot)) {
+            // It ends only with the minion.
+            let _ = machine.send(command);
+        }
+    }
+
+    /// The connection to that master, in use or kept.
+    pub(crate) fn link_to(&self, master: usize) -> Option<Arc<Link>> {
+        self.slots.iter().filter_map(Slot::link).find(|link| link.master() == master)
     }
 
     /// The connection of a slot, or any other when it has none.

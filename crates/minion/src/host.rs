@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use saltern_config::MinionOptions;
 use saltern_event::blocking;
+use saltern_failover::ProbeResult;
 use saltern_modules::{EventStream, Host, HostError, JobTable, Refresh};
-use saltern_transport::zeromq::RequestError;
+use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::session::client::OpenError;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::address::Address;
+use crate::connect::ping;
 use crate::core::{Core, Facts, pillar_load};
 use crate::link::{Link, LinkError};
-use crate::mine;
+use crate::settings::Settings;
+use crate::{mine, view};
 
 /// Modules' view of one slot.
 struct SlotHost {
@@ -128,6 +133,38 @@ impl Host for SlotHost {
     fn is_local(&self) -> bool {
         self.core.access.opts.file_client == "local"
     }
+
+    fn failover(&self) -> Map {
+        view::shown(&self.core)
+    }
+
+    fn switch(&self, to: Option<&str>, within: Duration, drain: bool) -> Result<Map, HostError> {
+        let (core, to) = (self.core.clone(), to.map(str::to_owned));
+        let work = async move { view::move_away(&core, to.as_deref(), within, drain).await };
+        wait_for(&self.core.runtime, work)?.map_err(HostError::Failed)
+    }
+
+    fn ping(&self, master: &str) -> bool {
+        let settings = &self.core.access.settings;
+        let work = pinged(settings, &self.core.access.opts, master);
+        work.is_some_and(|work| wait_for(&self.core.runtime, work).unwrap_or(false))
+    }
+}
+
+/// Asks a master, known or not, whether anybody answers there; `None` when it has no address.
+pub(crate) fn pinged(
+    settings: &Settings,
+    opts: &MinionOptions,
+    master: &str,
+) -> Option<impl Future<Output = bool> + Send + 'static> {
+    let known = settings.masters.iter().find(|a| a.name() == master || a.host() == master);
+    let address = match known {
+        Some(address) => address.requests(),
+        None => Address::parse(master, opts.master_port, false).ok()?.requests(),
+    };
+    let requester = Requester::new(address, settings.requester());
+    let deadline = settings.auth_timeout;
+    Some(async move { ping(&requester, deadline).await == ProbeResult::Alive })
 }
 
 /// Renews something; `false` when it could not be.

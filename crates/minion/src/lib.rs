@@ -22,6 +22,7 @@ mod returns;
 mod schedule;
 mod settings;
 mod startup;
+mod view;
 
 pub use caller::{CallError, Caller};
 pub use minion::{Minion, MinionHandle};

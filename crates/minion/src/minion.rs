@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use saltern_config::{Loaded, MinionOptions};
 use saltern_event::{Bus, BusOptions, BusPaths};
-use saltern_failover::Machine;
+use saltern_failover::{LeaveReason, Machine};
 use saltern_modules::{Call, Registry};
 use saltern_value::{Map, Value};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -20,7 +20,7 @@ use crate::caller::masterless;
 use crate::connect::{self, Command};
 use crate::core::{Core, CoreParts};
 use crate::settings::{Mode, Settings, StartError};
-use crate::{bus, facts, periodic, returns, schedule};
+use crate::{bus, facts, periodic, returns, schedule, view};
 
 /// Digits of the digest of the id in the names of the bus sockets, as in Salt.
 const BUS_DIGITS: usize = 10;
@@ -86,6 +86,8 @@ impl Minion {
         tasks.spawn(bus::run(core.clone(), core.bus.subscribe("")));
         tasks.spawn(returns::run(core.clone()));
         tasks.spawn(periodic::run(core.clone()));
+        tasks.spawn(view::keep(core.clone()));
+        tasks.spawn(view::run(core.clone()));
         tasks.spawn(schedule::run(core.clone()));
         if let Some(names) = names {
             let core = core.clone();
@@ -107,6 +109,7 @@ impl Minion {
                 connect::run(core, slot, machine, positions, receiver).await;
             });
         }
+        core.commanded_by(commands.clone());
         Ok(MinionHandle { core, commands, shells, _tasks: tasks })
     }
 }
@@ -122,7 +125,7 @@ impl MinionHandle {
     /// Leaves the current master for another one, if there is one.
     pub fn leave_master(&self) {
         for sender in &self.commands {
-            let _ = sender.send(Command::Leave);
+            let _ = sender.send(Command::Leave { to: None, why: LeaveReason::Asked });
         }
     }
 

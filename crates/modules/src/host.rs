@@ -66,6 +66,24 @@ pub trait Host: Send + Sync {
 
     /// Whether this is masterless work (`file_client: local`): files and pillar come from here.
     fn is_local(&self) -> bool;
+
+    /// How this minion stands with its masters: what `failover.status` shows. `running` is false,
+    /// and `comment` says why, when no minion daemon runs on this machine.
+    fn failover(&self) -> Map;
+
+    /// Moves the minion away from its master: to that master of its list, or to the next one that
+    /// takes it. The connection in use is kept until then, so nothing is lost when nobody does.
+    /// With `drain` it is the master that sends its minions away: the minion goes at a random
+    /// moment `within` that time and tries until it succeeds; the call returns at once.
+    /// The answer has `result` and `comment`, and `master`, the one in use afterwards.
+    ///
+    /// # Errors
+    /// When there is no such master on the list, no other one, or no daemon to move.
+    fn switch(&self, to: Option<&str>, within: Duration, drain: bool) -> Result<Map, HostError>;
+
+    /// Whether anybody answers requests at that master: a clear `ping`, which proves nothing
+    /// about who answers.
+    fn ping(&self, master: &str) -> bool;
 }
 
 /// Events of the minion's bus, one after another.

@@ -61,6 +61,8 @@ pub(crate) struct TestHost {
     pub(crate) refreshed: Mutex<Vec<Refresh>>,
     pub(crate) bus: Arc<Mutex<VecDeque<(String, Map)>>>,
     pub(crate) printed: Mutex<Vec<String>>,
+    pub(crate) failover: Map,
+    pub(crate) switched: Mutex<Vec<String>>,
     jobs: JobTable,
 }
 
@@ -88,6 +90,12 @@ impl TestHost {
             refreshed: Mutex::default(),
             bus: Arc::default(),
             printed: Mutex::default(),
+            failover: Map::from([
+                ("running", Value::from(true)),
+                ("master", "127.0.0.1".into()),
+                ("masters", Map::new().into()),
+            ]),
+            switched: Mutex::default(),
         }
     }
 
@@ -145,6 +153,17 @@ impl Host for TestHost {
     }
     fn is_local(&self) -> bool {
         self.local
+    }
+    fn failover(&self) -> Map {
+        self.failover.clone()
+    }
+    fn switch(&self, to: Option<&str>, within: Duration, drain: bool) -> Result<Map, HostError> {
+        let asked = format!("{} {} {drain}", to.unwrap_or("-"), within.as_secs());
+        self.switched.lock().unwrap().push(asked);
+        Ok(Map::from([("result", true)]))
+    }
+    fn ping(&self, master: &str) -> bool {
+        master == "127.0.0.1"
     }
 }
 

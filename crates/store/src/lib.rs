@@ -8,6 +8,7 @@ mod error;
 mod fs_util;
 pub mod jobs;
 pub mod pki;
+pub mod reports;
 pub mod requests;
 pub mod root_key;
 pub mod sessions;

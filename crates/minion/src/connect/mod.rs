@@ -4,4 +4,5 @@ mod attempt;
 mod reader;
 mod shell;
 
+pub(crate) use attempt::ping;
 pub(crate) use shell::{Command, run};

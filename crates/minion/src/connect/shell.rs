@@ -19,12 +19,18 @@ use crate::connect::attempt::{self, Established};
 use crate::connect::reader;
 use crate::core::Core;
 use crate::link::{Link, LinkEvent};
+use crate::view;
 
 /// What others may ask of a shell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command {
     /// Go to another master.
-    Leave,
+    Leave {
+        /// Its position in `master`; `None` for the next one that takes us.
+        to: Option<usize>,
+        /// Who wants it.
+        why: LeaveReason,
+    },
     /// The program ends.
     Stop,
 }
@@ -93,8 +99,9 @@ pub(crate) async fn run(
             Some(event) = events.recv() => shell.event(event),
             () = timer => shell.input(Input::Wake),
             command = commands.recv() => match command {
-                Some(Command::Leave) => {
-                    shell.input(Input::Leave { to: None, why: LeaveReason::Asked });
+                Some(Command::Leave { to, why }) => {
+                    let to = to.and_then(|at| shell.positions.iter().position(|p| *p == at));
+                    shell.input(Input::Leave { to: to.map(Master), why });
                 }
                 Some(Command::Stop) | None => {
                     shell.input(Input::Stop);
@@ -133,6 +140,7 @@ impl Shell {
         for action in self.machine.handle(Instant::now(), input) {
             self.act(action);
         }
+        self.core.views.show(self.slot, &self.machine, &self.positions);
         self.report_waiting();
     }
 
@@ -253,10 +261,13 @@ impl Shell {
             Notice::Connected(master) => (tags::MASTER_CONNECTED, master),
             Notice::Disconnected(master) => (tags::MASTER_DISCONNECTED, master),
             Notice::Failback(master) => (tags::MASTER_FAILBACK, master),
-            Notice::Refreshed(_)
-            | Notice::Switched { .. }
-            | Notice::LeaveFailed { .. }
-            | Notice::Readiness => return,
+            Notice::Switched { from, to, reason, gap } => {
+                return view::switched(&self.core, self.slot, from, to, (reason, gap));
+            }
+            Notice::LeaveFailed { to, verdict } => {
+                return self.core.views.stayed(self.slot, to, verdict);
+            }
+            Notice::Refreshed(_) | Notice::Readiness => return,
         };
         self.core.bus.fire(tag, Map::from([("master", self.machine.name(master))]));
     }

@@ -6,6 +6,7 @@ mod cmd;
 mod config;
 mod cp;
 mod event;
+mod failover;
 mod file;
 mod grains;
 mod r#match;
@@ -25,6 +26,7 @@ pub(crate) static MODULES: &[&Module] = &[
     &config::MODULE,
     &cp::MODULE,
     &event::MODULE,
+    &failover::MODULE,
     &file::MODULE,
     &grains::MODULE,
     &r#match::MODULE,

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn functions_are_listed_and_explained() {
         let modules = ok("sys.list_modules", &["s*"]);
-        assert_eq!(repr(&modules), "['saltutil', 'state', 'status', 'sys']");
+        assert_eq!(repr(&modules), "['saltutil', 'schedule', 'state', 'status', 'sys']");
         let functions = ok("sys.list_functions", &["event"]);
         assert_eq!(repr(&functions), "['event.fire', 'event.fire_master', 'event.send']");
         let doc = ok("sys.doc", &["test.ping"]);

@@ -1,6 +1,7 @@
 //! `status`: how the machine is doing, read from `/proc`.
 
 mod machine;
+mod masters;
 mod procs;
 
 use std::time::SystemTime;
@@ -69,9 +70,12 @@ pub(crate) static MODULE: Module = Module {
         Function::new(
             "master",
             "master=None, connected=True",
-            master,
-            "Whether the minion is connected to that master; None when none is named.",
-            "status.master",
+            masters::master,
+            "Whether this machine is connected to that master; an event on the minion's bus says \
+             so when it is not as expected by connected. None when the name has no address. \
+             Without a name: the minion's own view of its master, the last switch, the latency of \
+             its probes and the returns that wait.",
+            "status.master\nstatus.master salt1.example.com",
         ),
         Function::new(
             "meminfo",
@@ -111,8 +115,9 @@ pub(crate) static MODULE: Module = Module {
         Function::new(
             "ping_master",
             "master",
-            ping_master,
-            "Whether the connected master answers.",
+            masters::ping_master,
+            "Whether anybody answers a ping at that master; then the event of a failback is fired \
+             on the minion's bus.",
             "status.ping_master localhost",
         ),
         Function::new(
@@ -199,22 +204,6 @@ fn custom(ctx: &Context<'_>, _: Bound) -> Result<Value, Error> {
         }
     }
     Ok(Value::Map(found))
-}
-
-fn master(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
-    let Some(asked) = args.opt_text("master") else { return Ok(Value::Nil) };
-    let is = ctx.host().master().is_some_and(|own| own == asked);
-    Ok(Value::Bool(is == args.truthy("connected")))
-}
-
-fn ping_master(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
-    let asked = args.text("master");
-    if ctx.host().master().is_none_or(|own| own != asked) {
-        log::warn!("status.ping_master: the minion is not connected to '{asked}'");
-        return Ok(Value::Bool(false));
-    }
-    let load = Map::from([("cmd", "_file_envs")]);
-    Ok(Value::Bool(ctx.host().request(load, None).is_ok()))
 }
 
 fn time(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {

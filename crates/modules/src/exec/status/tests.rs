@@ -44,11 +44,25 @@ fn processes_are_listed_by_their_command_line() {
 #[test]
 fn the_master_is_asked() {
     let host = Arc::new(TestHost::new());
-    assert_eq!(repr(&run_on(&host, "status.master", &["127.0.0.1"]).value), "True");
-    assert_eq!(repr(&run_on(&host, "status.master", &["other"]).value), "False");
-    assert_eq!(repr(&run_on(&host, "status.master", &[]).value), "None");
-    host.answer(Value::List(Vec::new()));
-    assert_eq!(repr(&run_on(&host, "status.ping_master", &["127.0.0.1"]).value), "True");
-    assert_eq!(repr(&run_on(&host, "status.ping_master", &["127.0.0.1"]).value), "False");
-    assert_eq!(repr(&run_on(&host, "status.ping_master", &["other"]).value), "False");
+    let answer = |fun: &str, args: &[&str]| repr(&run_on(&host, fun, args).value);
+    assert_eq!(answer("status.master", &["127.0.0.1"]), "True");
+    // An address of the documentation's network: nobody is connected to it.
+    assert_eq!(answer("status.master", &["192.0.2.1", "connected=False"]), "False");
+    assert_eq!(host.fired.lock().unwrap().len(), 0, "all is as expected");
+    assert_eq!(answer("status.master", &["192.0.2.1"]), "False");
+    assert_eq!(answer("status.master", &["127.0.0.1", "connected=False"]), "True");
+    assert_eq!(answer("status.master", &["", "connected=False"]), answer("status.master", &[]));
+    assert_eq!(answer("status.ping_master", &["127.0.0.1"]), "True");
+    assert_eq!(answer("status.ping_master", &["other"]), "False");
+    assert_eq!(answer("status.ping_master", &[""]), "False");
+    let fired: Vec<String> =
+        host.fired.lock().unwrap().iter().map(|(tag, _)| tag.clone()).collect();
+    assert_eq!(fired, ["__master_disconnected", "__master_connected", "__master_failback"]);
+}
+
+#[test]
+fn without_a_name_the_minion_shows_itself() {
+    let shown = ok("status.master", &[]);
+    assert_eq!(shown.get("master"), Some(&Value::from("127.0.0.1")));
+    assert_eq!(shown.get("masters"), None, "the list of masters is failover.status's");
 }
