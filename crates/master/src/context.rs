@@ -24,6 +24,7 @@ use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::keys::autosign::Autosign;
 use crate::presence::Presence;
+use crate::readiness::Readiness;
 use crate::publish::Outlet;
 use crate::running::Running;
 use crate::targets::Targets;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) targets: Targets,
     /// Who is connected.
     pub(crate) presence: Presence,
+    /// What minions say of the masters they could go to.
+    pub(crate) readiness: Readiness,
     /// The way to the minions.
     pub(crate) outlet: Outlet,
     /// The master's own keys.
@@ -130,6 +133,7 @@ impl Shared {
     pub(crate) fn forget_session(&self, id: &MinionId) {
         lock(&self.minions).remove(id);
         self.presence.forget(id);
+        self.readiness.forget(id);
         if let Err(error) = self.sessions.remove(id) {
             log::error!("Session of {id} not removed: {error}");
         }

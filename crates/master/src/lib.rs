@@ -12,6 +12,7 @@ mod keys;
 mod open_files;
 mod presence;
 mod publish;
+mod readiness;
 mod runners;
 mod running;
 mod settings;
@@ -111,7 +112,13 @@ impl MasterHandle {
         tokio::join!(self.router.close(GRACE), self.publisher.close(GRACE));
         self.tasks.shutdown().await;
         let shared = Arc::clone(&self.shared);
-        let closed = tokio::task::spawn_blocking(move || shared.jobs.store().close()).await;
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.readiness.flush() {
+                log::error!("Failover reports not written: {error}");
+            }
+            shared.jobs.store().close()
+        })
+        .await;
         if closed.is_err() {
             log::error!("The job cache was not closed properly");
         }

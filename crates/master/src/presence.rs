@@ -64,6 +64,12 @@ impl Presence {
         connected
     }
 
+    /// The connected minions that give their connection their id: those of this program do.
+    pub(crate) fn named(&self) -> BTreeSet<String> {
+        let names = self.publisher.peers().into_iter();
+        names.filter_map(|peer| String::from_utf8(peer.identity).ok()).collect()
+    }
+
     /// The data of the two presence events: who is there, and who came and went since the last
     /// call, if anybody did.
     pub(crate) fn events(&self) -> (Map, Option<Map>) {

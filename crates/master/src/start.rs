@@ -29,6 +29,7 @@ use crate::jobs::Jobs;
 use crate::keys::{Keys, SignatureSource};
 use crate::open_files;
 use crate::presence::Presence;
+use crate::readiness::Readiness;
 use crate::publish::Outlet;
 use crate::settings::{self, Marker};
 use crate::targets::Targets;
@@ -83,6 +84,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
             opts.minion_data_cache,
         ),
         presence: Presence::new(Arc::clone(&publisher), Arc::clone(&pki)),
+        readiness: Readiness::open(&opts.cachedir, &pki)?,
         outlet: Outlet::new(sealer, Arc::clone(&publisher), opts.zmq_filtering),
         autosign: settings::autosign(&opts),
         counters: Counters::default(),

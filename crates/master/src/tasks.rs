@@ -32,6 +32,10 @@ async fn housekeeping(shared: &Arc<Shared>) {
             Err(error) => log::error!("Old jobs not removed: {error}"),
         }
         look_for_dropfile(shared).await;
+        let written = shared.compute(|shared| shared.readiness.flush()).await;
+        if let Err(error) = written.unwrap_or_else(Err) {
+            log::error!("Failover reports not written: {error}");
+        }
         if shared.opts.presence_events {
             let (present, change) = shared.presence.events();
             if let Some(change) = change {

@@ -10,6 +10,7 @@ use saltern_wire::command::{Event, MinionEvent};
 use super::{Answer, Caller};
 use crate::context::Shared;
 use crate::counters::Refusal;
+use crate::readiness;
 
 pub(super) fn fire(shared: &Arc<Shared>, from: &Caller, event: MinionEvent) -> Answer {
     let events = match event.events {
@@ -37,6 +38,9 @@ pub(super) fn fire(shared: &Arc<Shared>, from: &Caller, event: MinionEvent) -> A
 
 fn fire_one(shared: &Shared, from: &Caller, tag: &str, data: Map) {
     if open_to(&from.id, tag) {
+        if tag.ends_with(readiness::TAG_END) {
+            shared.readiness.note(&from.id, tag, &data);
+        }
         shared.fire(tag, data);
     } else {
         from.refuse(shared, Refusal::ReservedTag, &format!("event {tag:.80}"));

@@ -315,7 +315,15 @@ fn master(call: &RunnerCall) -> Result<Value, String> {
 
 fn active(call: RunnerCall) -> RunnerFuture {
     Box::pin(async move {
-        let busy = ping::ask(&call.shared, "*", "glob", "saltutil.running", None, None).await?;
+        let busy = ping::ask(
+            &call.shared,
+            "*".into(),
+            "glob",
+            ("saltutil.running", Vec::new()),
+            None,
+            None,
+        )
+        .await?;
         let mut shown = Map::new();
         for (id, jobs) in busy.answers {
             for job in jobs.get("return").and_then(Value::as_list).unwrap_or_default() {

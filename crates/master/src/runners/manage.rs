@@ -81,9 +81,9 @@ async fn test_ping(call: &RunnerCall) -> Result<Asked, String> {
     let time = |name: &str| call.args.seconds(name).map(Duration::from_secs_f64);
     ping::ask(
         &call.shared,
-        &text("tgt", "*"),
+        text("tgt", "*").into(),
         &text("tgt_type", "glob"),
-        "test.ping",
+        ("test.ping", Vec::new()),
         time("timeout"),
         time("gather_job_timeout"),
     )
@@ -156,7 +156,9 @@ fn in_subset<T>(
 
 fn versions(call: RunnerCall) -> RunnerFuture {
     Box::pin(async move {
-        let asked = ping::ask(&call.shared, "*", "glob", "test.version", None, None).await?;
+        let asked =
+            ping::ask(&call.shared, "*".into(), "glob", ("test.version", Vec::new()), None, None)
+                .await?;
         let master = SALT_VERSION;
         let mut shown = Map::from([("Master", master)]);
         for id in &asked.silent {

@@ -9,6 +9,7 @@ mod event;
 mod fileserver;
 mod jobs;
 mod manage;
+mod manage_failover;
 mod mine;
 mod pillar;
 mod ping;
@@ -83,6 +84,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Runner> {
         fileserver::RUNNERS,
         jobs::RUNNERS,
         manage::RUNNERS,
+        manage_failover::RUNNERS,
         mine::RUNNERS,
         pillar::RUNNERS,
         test::RUNNERS,

@@ -23,16 +23,16 @@ pub(crate) struct Asked {
     pub(crate) silent: Vec<String>,
 }
 
-/// Asks the target to run `fun` without arguments. The times default to the options `timeout` and
+/// Asks the target to run `fun` with these arguments. The times default to the options `timeout` and
 /// `gather_job_timeout`.
 ///
 /// # Errors
 /// When the job could not be published; a target nobody matches is no error.
 pub(crate) async fn ask(
     shared: &Arc<Shared>,
-    tgt: &str,
+    tgt: Value,
     tgt_type: &str,
-    fun: &str,
+    (fun, arg): (&str, Vec<Value>),
     timeout: Option<Duration>,
     gather: Option<Duration>,
 ) -> Result<Asked, String> {
@@ -40,7 +40,7 @@ pub(crate) async fn ask(
     let gather = gather.unwrap_or_else(|| seconds(shared.opts.gather_job_timeout));
     // Listen first: an answer can be faster than the way back from publishing.
     let mut returns = shared.bus.subscribe("salt/job/");
-    let Some((jid, minions)) = publish(shared, tgt.into(), tgt_type, fun, Vec::new()).await? else {
+    let Some((jid, minions)) = publish(shared, tgt, tgt_type, fun, arg).await? else {
         return Ok(Asked::default());
     };
     let mut question = None;

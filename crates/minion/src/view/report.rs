@@ -127,15 +127,20 @@ fn told_of(place: Place) -> Value {
 /// master knows where its minions are. Whether all in use have heard it.
 async fn send(core: &Arc<Core>, report: Map) -> bool {
     let tag = format!("salt/minion/{}/failover/report", core.id());
-    let load = Map::from([
-        ("cmd", Value::from("_minion_event")),
-        ("pretag", Value::Nil),
-        ("tag", tag.into()),
-        ("data", Value::Map(report)),
-    ]);
+    let load = |link: &Link| {
+        let mut report = report.clone();
+        // A master does not know by what name a minion calls it.
+        report.insert("via", link.name());
+        Map::from([
+            ("cmd", Value::from("_minion_event")),
+            ("pretag", Value::Nil),
+            ("tag", tag.as_str().into()),
+            ("data", Value::Map(report)),
+        ])
+    };
     let in_use: Vec<Arc<Link>> = core.slots.iter().filter_map(|slot| slot.link()).collect();
     for link in kept(core, &in_use) {
-        let load = load.clone();
+        let load = load(&link);
         tokio::spawn(async move {
             if let Err(error) = link.request(load, TIMEOUT).await {
                 log::debug!("The report did not reach the standby {}: {error}", link.name());
@@ -144,7 +149,7 @@ async fn send(core: &Arc<Core>, report: Map) -> bool {
     }
     let mut heard = !in_use.is_empty();
     for link in in_use {
-        if let Err(error) = link.request(load.clone(), TIMEOUT).await {
+        if let Err(error) = link.request(load(&link), TIMEOUT).await {
             log::debug!("The report did not reach {}: {error}", link.name());
             heard = false;
         }
