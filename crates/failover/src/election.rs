@@ -11,7 +11,17 @@ use crate::types::{Attempt, Master, Soft, Verdict};
 pub(crate) struct Flight {
     pub(crate) attempt: Attempt,
     pub(crate) master: Master,
+    pub(crate) started: Instant,
     pub(crate) deadline: Instant,
+    /// Only the subscription is left to do.
+    pub(crate) warm: bool,
+}
+
+impl Flight {
+    /// This process slept for `lost`: the try shall not suffer for it.
+    pub(crate) fn slept(&mut self, lost: Duration) {
+        self.deadline += lost;
+    }
 }
 
 /// One round.
@@ -24,8 +34,31 @@ pub(crate) struct Election {
 }
 
 impl Election {
-    pub(crate) fn new(queue: VecDeque<Master>, now: Instant) -> Self {
-        Election { queue, flights: Vec::new(), starts: 0, next_start: now }
+    /// A round that inherits tries already under way. The next one starts at once if those have
+    /// had their time alone.
+    pub(crate) fn with_flights(
+        mut queue: VecDeque<Master>,
+        flights: Vec<Flight>,
+        now: Instant,
+    ) -> Self {
+        queue.retain(|master| flights.iter().all(|flight| flight.master != *master));
+        let alone = flights.iter().map(|flight| flight.started + Policy::HEAD_START).min();
+        let next_start = alone.unwrap_or(now).max(now);
+        let starts = u32::try_from(flights.len()).unwrap_or(u32::MAX);
+        Election { queue, flights, starts, next_start }
+    }
+
+    /// Somebody wants this master to be the next, if it is still to be tried.
+    pub(crate) fn prefer(&mut self, master: Master) {
+        if self.flights.iter().all(|flight| flight.master != master) {
+            self.queue.retain(|m| *m != master);
+            self.queue.push_front(master);
+        }
+    }
+
+    /// This process slept for `lost`.
+    pub(crate) fn slept(&mut self, lost: Duration) {
+        self.flights.iter_mut().for_each(|flight| flight.slept(lost));
     }
 
     /// The next master to try, if its turn has come.
@@ -38,7 +71,7 @@ impl Election {
 
     pub(crate) fn started(&mut self, flight: Flight, now: Instant) {
         let alone = if self.starts == 0 { Policy::HEAD_START } else { Policy::NEXT_START };
-        self.starts += 1;
+        self.starts = self.starts.saturating_add(1);
         self.next_start = now + alone;
         self.flights.push(flight);
     }
@@ -73,14 +106,17 @@ pub(crate) struct Candidate {
     wait: Option<Duration>,
     /// It answered last that our key waits for acceptance.
     pub(crate) pending: bool,
+    /// The channels that never answer here although the master lives.
+    pub(crate) dumb: [bool; 2],
 }
 
 impl Candidate {
-    /// Draws the conclusion of a verdict that came at `now`.
-    pub(crate) fn judge(&mut self, verdict: &Verdict, policy: &Policy, now: Instant) {
+    /// Draws the conclusion of a verdict that came at `now`. `random` in `0.0..1.0` spreads those
+    /// who were sent away in the same moment.
+    pub(crate) fn judge(&mut self, verdict: &Verdict, policy: &Policy, now: Instant, random: f64) {
         self.pending = *verdict == Verdict::Soft(Soft::Pending);
         match verdict {
-            Verdict::Soft(Soft::Pending | Soft::Rejected | Soft::Full) => {
+            Verdict::Soft(Soft::Pending | Soft::Rejected | Soft::Denied | Soft::Full) => {
                 // A person has to act there; asking every second would only fill its log.
                 let first = policy.acceptance_wait.max(Duration::from_secs(1));
                 let wait = match self.wait {
@@ -90,7 +126,11 @@ impl Candidate {
                 self.wait = Some(wait);
                 self.not_before = Some(now + wait);
             }
-            Verdict::Ok => *self = Candidate::default(),
+            Verdict::Soft(Soft::Busy { retry_after } | Soft::Draining { retry_after }) => {
+                self.wait = None;
+                self.not_before = Some(now + retry_pause(*retry_after, random));
+            }
+            Verdict::Ok => *self = Candidate { dumb: self.dumb, ..Candidate::default() },
             Verdict::Soft(_) | Verdict::Hard(_) => {
                 self.wait = None;
                 self.not_before = None;
@@ -101,4 +141,11 @@ impl Candidate {
     pub(crate) fn may_be_tried(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| at <= now)
     }
+}
+
+/// When a master that sent us away is asked again: not before it said, and spread over a quarter
+/// more.
+pub(crate) fn retry_pause(retry_after: Duration, random: f64) -> Duration {
+    let least = Duration::from_millis(100);
+    retry_after.clamp(least, Policy::RETRY_AFTER_MAX).mul_f64(1.0 + 0.25 * random.clamp(0.0, 1.0))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::types::Channel;
+
 /// How the list of masters is ordered at the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
@@ -85,15 +87,45 @@ impl Policy {
     pub const BREATH: Duration = Duration::from_millis(250);
     /// After such a time without an early loss the former ones no longer count.
     pub const FORGIVEN: Duration = Duration::from_secs(60);
-    /// Upper bound of the time one probe may take.
+    /// Without an answer for this time a master is in doubt, however quick it was before.
+    pub const DEADLINE_FLOOR: Duration = Duration::from_millis(1700);
+    /// A master in doubt has at least this time to take a fresh connection.
+    pub const DOUBT_FLOOR: Duration = Duration::from_millis(1500);
+    /// However slow answers were before, nothing is waited for longer than this.
+    pub const PATIENCE_CEILING: Duration = Duration::from_secs(20);
+    /// A question that failed at once is not asked again before this.
+    pub const QUICK_RETRY: Duration = Duration::from_millis(200);
+    /// Upper bound of the time a probe of a master we want to go back to may take.
     pub const PROBE_DEADLINE: Duration = Duration::from_secs(5);
     /// Every so many probes one carries a proof of the session key.
     pub const PROVE_EVERY: u32 = 4;
+    /// A timer that rings later than this says that this process slept.
+    pub const SLEPT: Duration = Duration::from_secs(1);
+    /// So many times in a row that excuses the masters; a host that always sleeps must still
+    /// leave a dead one.
+    pub const SLEPT_OFTEN: u32 = 3;
+    /// A channel that never answered on so many connections in a row says nothing by its silence.
+    pub const DUMB: u32 = 3;
+    /// Longest time a busy or draining master may send us away for.
+    pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+    /// Links kept open to masters that are not in use.
+    pub const WARM: usize = 2;
+    /// Sign-ins at other masters under way at a time; more than one only while they are slow.
+    pub const PREPARING: usize = 4;
+    /// Least time between the starts of two of them.
+    pub const PREPARE_GAP: Duration = Duration::from_millis(250);
+    /// Mean time between the first ones after connecting.
+    pub const PREPARE_SPREAD: Duration = Duration::from_millis(700);
+    /// Longest pause before an unreachable master is asked again in the background.
+    pub const PREPARE_MAX: Duration = Duration::from_secs(60);
+    /// Pause before leaving a draining master is tried again, plus up to as much by chance.
+    pub const LEAVE_AGAIN: Duration = Duration::from_secs(3);
+    /// No time set by an option counts as longer than this: sums of times stay in range.
+    pub const LONGEST: Duration = Duration::from_secs(366 * 86400);
     /// A preferred master must answer so many times in a row before we go back.
     pub const FAILBACK_STABLE: u32 = 2;
 
-    /// Deadline of one probe. Two of them, one after the other, and the interval before them fit
-    /// in two intervals with a fifth to spare for the sign-in elsewhere.
+    /// Deadline of one probe of a master we want to go back to.
     #[must_use]
     pub fn probe_deadline(interval: Duration) -> Duration {
         interval.mul_f64(0.4).min(Self::PROBE_DEADLINE)
@@ -106,5 +138,117 @@ impl Policy {
             Duration::ZERO => Self::BACKOFF_MAX,
             set => set.clamp(Self::BACKOFF_FIRST, Self::BACKOFF_MAX),
         }
+    }
+
+    /// With every time in a range that can be calculated with.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let positive = |time: Duration| time.clamp(Duration::from_millis(10), Self::LONGEST);
+        for optional in [
+            &mut self.alive_interval,
+            &mut self.failback_interval,
+            &mut self.heartbeat_interval,
+            &mut self.probe_interval,
+        ] {
+            *optional = optional.filter(|time| !time.is_zero()).map(positive);
+        }
+        self.attempt_timeout = positive(self.attempt_timeout);
+        self.acceptance_wait = self.acceptance_wait.min(Self::LONGEST);
+        self.acceptance_wait_max = self.acceptance_wait_max.min(Self::LONGEST);
+        self.standby_interval = self.standby_interval.clamp(Duration::from_secs(1), Self::LONGEST);
+        self
+    }
+}
+
+/// The times of one channel. Interval, deadline and doubt add up to less than twice
+/// `master_alive_interval`, however slow answers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// From an answer to the next question.
+    pub interval: Duration,
+    deadline_max: Duration,
+    doubt_max: Duration,
+}
+
+impl Timing {
+    /// The times a policy gives a channel; `None` when the channel is not watched.
+    #[must_use]
+    pub fn new(policy: &Policy, channel: Channel) -> Option<Self> {
+        let configured = match channel {
+            Channel::Publications => policy.heartbeat_interval,
+            Channel::Requests => policy.probe_interval,
+        };
+        let ceiling = Policy::PATIENCE_CEILING;
+        let Some(alive) = policy.alive_interval else {
+            let interval = configured?;
+            return Some(Timing { interval, deadline_max: ceiling, doubt_max: ceiling });
+        };
+        // What is left of the two intervals is for the move itself.
+        let bound = alive.mul_f64(1.9);
+        let longest = bound.mul_f64(0.3);
+        // Who sets master_alive_interval wants the master watched; one channel is enough for that.
+        let interval = match (configured, channel) {
+            (Some(configured), _) => configured.min(longest),
+            (None, Channel::Requests) if policy.heartbeat_interval.is_none() => longest,
+            (None, _) => return None,
+        };
+        let left = bound.saturating_sub(interval);
+        let deadline_max = left.mul_f64(0.42).min(ceiling);
+        Some(Timing { interval, deadline_max, doubt_max: left.mul_f64(0.55).min(ceiling) })
+    }
+
+    /// How long an answer is waited for, when that long seems fit.
+    #[must_use]
+    pub fn deadline(&self, fit: Duration) -> Duration {
+        fit.max(Policy::DEADLINE_FLOOR).min(self.deadline_max)
+    }
+
+    /// How long a fresh connection is waited for, when that long seems fit.
+    #[must_use]
+    pub fn doubt_time(&self, fit: Duration) -> Duration {
+        fit.max(Policy::DOUBT_FLOOR).min(self.doubt_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_fits_in_two_intervals() {
+        for seconds in [1u64, 2, 3, 5, 30, 600] {
+            let mut policy = Policy::new(vec!["m1".into()]);
+            policy.alive_interval = Some(Duration::from_secs(seconds));
+            let timing = Timing::new(&policy, Channel::Requests).expect("watched");
+            let ever = Duration::from_secs(3600);
+            let worst = timing.interval + timing.deadline(ever) + timing.doubt_time(ever);
+            assert!(worst < Duration::from_secs(seconds * 2), "{seconds}: {worst:?}");
+            let best = timing.interval
+                + timing.deadline(Duration::ZERO)
+                + timing.doubt_time(Duration::ZERO);
+            assert!(best < Duration::from_secs(5), "{seconds}: {best:?}");
+        }
+    }
+
+    #[test]
+    fn switched_off_is_off_unless_the_alive_interval_asks_for_it() {
+        let mut policy = Policy::new(vec!["m1".into()]);
+        (policy.heartbeat_interval, policy.probe_interval) = (None, None);
+        assert_eq!(Timing::new(&policy, Channel::Requests), None);
+        policy.alive_interval = Some(Duration::from_secs(10));
+        assert!(Timing::new(&policy, Channel::Requests).is_some());
+        assert_eq!(Timing::new(&policy, Channel::Publications), None);
+    }
+
+    #[test]
+    fn absurd_times_are_bounded() {
+        let mut policy = Policy::new(vec!["m1".into()]);
+        policy.alive_interval = Some(Duration::MAX);
+        policy.heartbeat_interval = Some(Duration::ZERO);
+        policy.attempt_timeout = Duration::MAX;
+        let policy = policy.bounded();
+        assert_eq!(policy.heartbeat_interval, None);
+        assert!(Timing::new(&policy, Channel::Requests).is_some());
+        assert_eq!(policy.attempt_timeout, Policy::LONGEST);
     }
 }

@@ -64,7 +64,8 @@ pub enum Input {
     /// Somebody (an operator, or a master that is being drained) wants us on another master. The
     /// connection in use is kept until another master has taken us.
     Leave {
-        /// Where to; `None` for the next one that takes us.
+        /// Where to; `None` for the next one that takes us. The master in use = stay there, which
+        /// also ends a leave that has not come about yet.
         to: Option<Master>,
         /// Who wants it.
         why: LeaveReason,
@@ -217,7 +218,8 @@ pub enum Action {
         /// Which master.
         master: Master,
     },
-    /// Drop what has been reached in this try; its verdict is no longer wanted.
+    /// Drop what has been reached in this try, be it a [`Action::Try`] or a [`Action::Prepare`]; its
+    /// verdict is no longer wanted. Comes again when a verdict was under way that says it worked.
     Abandon {
         /// Which one.
         attempt: Attempt,
@@ -319,6 +321,19 @@ pub enum Ready {
     NotReady(Verdict),
     /// Not tried yet, or not any more.
     Unknown,
+}
+
+impl Ready {
+    /// The same but for figures that change from one time to the next.
+    pub(crate) fn is_like(&self, other: &Ready) -> bool {
+        use std::mem::discriminant;
+        match (self, other) {
+            (Ready::NotReady(Verdict::Soft(a)), Ready::NotReady(Verdict::Soft(b))) => {
+                discriminant(a) == discriminant(b)
+            }
+            (a, b) => a == b,
+        }
+    }
 }
 
 /// What is known of one master of the list.

@@ -191,6 +191,9 @@ impl Settings {
             acceptance_wait: self.acceptance_wait,
             acceptance_wait_max: Duration::try_from_secs_f64(opts.acceptance_wait_time_max)
                 .unwrap_or_default(),
+            // Until the shell carries out what these ask for.
+            heartbeat_interval: None,
+            standby: false,
             ..Policy::new(masters)
         }
     }
