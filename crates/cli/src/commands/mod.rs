@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod docs;
+mod fleet;
 mod key_text;
 pub(crate) mod links;
 pub(crate) mod master;

@@ -67,6 +67,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     {
         kwarg.insert("timeout", seconds);
     }
+    let verbose = kwarg.get("verbose").is_some_and(Value::truthy);
     let call = RemoteCall { fun: fun.to_owned(), arg, kwarg };
     let connection = Connection::new(&loaded.opts, &user::publisher());
     runtime.block_on(async {
@@ -78,6 +79,12 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
             let names = if args.doc { args.words.as_slice() } else { &[] };
             let answers = Map::from([("master", documented(&result.ret, names.first()))]);
             super::docs::print(&mut printer, &answers)?;
+        } else if !args.quiet
+            && fun == "manage.failover"
+            && printer.chosen().is_none()
+            && let Some(table) = super::fleet::table(&result.ret, verbose)
+        {
+            printer.write(&table)?;
         } else if !args.quiet {
             printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?;
         }

@@ -1,0 +1,198 @@
+//! The answer of `manage.failover` as a table for people.
+
+use std::collections::BTreeMap;
+
+use saltern_value::{Map, Value};
+
+/// Minions shown unless all are wanted, and reasons explained.
+const ROWS: usize = 40;
+const REASONS: usize = 12;
+
+/// Draws the table; `None` when this is not such an answer. With `all` every minion is shown.
+pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
+    let data = data.as_map()?;
+    let summary = data.get("summary")?.as_map()?;
+    let masters = data.get("masters")?.as_map()?;
+    let minions = data.get("minions")?.as_map()?;
+    let mut parts = Vec::new();
+    if !masters.is_empty() {
+        parts.push(drawn(
+            &["MASTER", "MINIONS", "COULD TAKE", "LOST IF IT DIED", "REFUSES"],
+            masters.iter().map(|(name, sums)| master(name, sums)).collect(),
+        ));
+    }
+    let most = if all { usize::MAX } else { ROWS };
+    if !minions.is_empty() {
+        parts.push(drawn(
+            &["MINION", "ON", "COULD GO TO", "CANNOT GO TO", "IF ITS MASTER DIED"],
+            minions.iter().take(most).map(|(id, row)| minion(id, row)).collect(),
+        ));
+    }
+    let reasons = reasons(minions);
+    if !reasons.is_empty() {
+        parts.push(reasons.join("\n"));
+    }
+    let number = |key: &str| summary.get(key).and_then(Value::as_int).unwrap_or(0);
+    let unseen = minions.len().saturating_sub(most);
+    let omitted = data.get("omitted").and_then(Value::as_int).unwrap_or(0);
+    let omitted = omitted.saturating_add(i64::try_from(unseen).unwrap_or(i64::MAX));
+    if omitted > 0 {
+        parts.push(format!(
+            "{omitted} more are not shown: verbose=True shows all, only=lost those in danger"
+        ));
+    }
+    parts.push(format!(
+        "{} minions: {} safe, {} would be lost, {} unknown, {} not connected{}",
+        number("minions"),
+        number("safe"),
+        number("would_be_lost"),
+        number("unknown"),
+        number("not_connected"),
+        match number("stale") {
+            0 => String::new(),
+            stale => format!("; {stale} with a stale report"),
+        }
+    ));
+    Some(parts.join("\n\n"))
+}
+
+fn master(name: &Value, sums: &Value) -> Vec<String> {
+    let number = |key: &str| sums.get(key).and_then(Value::as_int).unwrap_or(0).to_string();
+    let refuses: Vec<String> = sums
+        .get("refuses")
+        .and_then(Value::as_map)
+        .into_iter()
+        .flatten()
+        .map(|(why, n)| format!("{} {}", n.as_int().unwrap_or(0), text(why)))
+        .collect();
+    vec![
+        text(name),
+        number("minions"),
+        number("could_take"),
+        number("would_be_lost"),
+        or_dash(refuses.join(", ")),
+    ]
+}
+
+fn minion(id: &Value, row: &Value) -> Vec<String> {
+    let list = |key: &str| -> String {
+        let items = row.get(key).and_then(Value::as_list).unwrap_or_default();
+        items.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    let cannot: Vec<String> = refusals(row)
+        .map(|(name, why)| format!("{name} ({})", why.get_str("reason").unwrap_or("unknown")))
+        .collect();
+    let why = row.get("why").map(text).unwrap_or_default();
+    let mut fate = match row.get("state").and_then(Value::as_str) {
+        Some("would be lost") => format!("LOST: {why}"),
+        Some("unknown") => format!("unknown: {why}"),
+        _ => why,
+    };
+    let age = row.get("report_age").and_then(Value::as_int);
+    if let (Some(true), Some(age)) = (row.get("stale").map(Value::truthy), age) {
+        fate = format!("{fate} [stale: reported {} ago]", span(age));
+    }
+    vec![
+        text(id),
+        or_dash(list("on")),
+        or_dash(list("could_go_to")),
+        or_dash(cannot.join(", ")),
+        fate,
+    ]
+}
+
+fn refusals(row: &Value) -> impl Iterator<Item = (String, &Map)> {
+    let cannot = row.get("cannot_go_to").and_then(Value::as_map).into_iter().flatten();
+    cannot.filter_map(|(name, why)| Some((text(name), why.as_map()?)))
+}
+
+/// Each reason once, with its sentence and how many minions have it.
+fn reasons(minions: &Map) -> Vec<String> {
+    let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for row in minions.values() {
+        for (name, why) in refusals(row) {
+            let sentence = why.get_str("text").unwrap_or_default().to_owned();
+            if !sentence.is_empty() {
+                *found.entry((name, sentence)).or_default() += 1;
+            }
+        }
+    }
+    let shown = found.iter().take(REASONS);
+    shown
+        .map(|((name, sentence), n)| {
+            let who = if *n == 1 { "1 minion".to_owned() } else { format!("{n} minions") };
+            format!("{name}, {who}: {sentence}")
+        })
+        .collect()
+}
+
+/// Columns as wide as their widest cell; the last one is not filled up.
+fn drawn(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let mut lines = vec![heads];
+    lines.extend(rows);
+    let width = |column: usize| {
+        lines.iter().filter_map(|l| l.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
+    let line = |cells: &Vec<String>| {
+        let filled: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, w)| format!("{cell:<w$}")).collect();
+        filled.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        s if s < 120 => format!("{s} s"),
+        s if s < 7200 => format!("{} min", s / 60),
+        s if s < 172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_who_would_be_lost_and_why() {
+        let json = r#"{"safe": false, "summary": {"minions": 2, "safe": 1, "would_be_lost": 1,
+            "stale": 1}, "omitted": 3,
+            "masters": {"m1": {"minions": 2, "could_take": 0, "would_be_lost": 1,
+                "refuses": {}}, "m2": {"minions": 0, "could_take": 1, "would_be_lost": 0,
+                "refuses": {"key pending": 1}}},
+            "minions": {
+                "web1": {"state": "would be lost", "why": "no other master would take it",
+                    "on": ["m1"], "could_go_to": [], "stale": true, "report_age": 7300,
+                    "cannot_go_to": {"m2": {"reason": "key pending", "text": "accept it"}}},
+                "web2": {"state": "safe", "why": "goes to m2", "on": ["m1"],
+                    "could_go_to": ["m2"], "cannot_go_to": {}, "stale": false}}}"#;
+        let data = saltern_value::json::parse(json).unwrap();
+        let expected = "\
+MASTER  MINIONS  COULD TAKE  LOST IF IT DIED  REFUSES
+m1      2        0           1                -
+m2      0        1           0                1 key pending
+
+MINION  ON  COULD GO TO  CANNOT GO TO      IF ITS MASTER DIED
+web1    m1  -            m2 (key pending)  LOST: no other master would take it [stale: reported 2 h ago]
+web2    m1  m2           -                 goes to m2
+
+m2, 1 minion: accept it
+
+3 more are not shown: verbose=True shows all, only=lost those in danger
+
+2 minions: 1 safe, 1 would be lost, 0 unknown, 0 not connected; 1 with a stale report";
+        assert_eq!(table(&data, false).unwrap(), expected);
+        assert_eq!(table(&Value::from("an error"), false), None);
+    }
+}
