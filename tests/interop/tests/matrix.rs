@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use saltern_interop::{Fleet, Master, Minion, Output, Peer, wait};
 use serde_json::json;
