@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use crate::Host;
+
 /// An address in 127.0.0.0/8 that no other program of this run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(Ipv4Addr);
@@ -22,6 +24,11 @@ impl Address {
                 return address;
             }
         }
+    }
+
+    /// That of a host in a network of its own.
+    pub fn of(host: &Host) -> Self {
+        Address(host.address)
     }
 
     pub fn port(self, port: u16) -> SocketAddr {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Master, Minion, Peer};
+use crate::{Host, Master, Minion, Peer};
 
 pub struct Fleet {
     pub master_peer: Peer,
@@ -39,6 +39,16 @@ impl Fleet {
         Minion::prepare(self.minion_peer, id, &self.root.join(id), masters, extra)
     }
 
+    /// A master on a host of a network made for the test.
+    pub fn master_on(&self, host: &Host, name: &str, extra: &str) -> Master {
+        Master::prepare_on(self.master_peer, &self.root.join(name), Some(host), extra)
+    }
+
+    /// A minion on such a host; `master` is the text of that option.
+    pub fn minion_on(&self, host: &Host, id: &str, master: &str, extra: &str) -> Minion {
+        Minion::prepare_on(self.minion_peer, id, &self.root.join(id), Some(host), master, extra)
+    }
+
     /// A master and a minion that answers it.
     pub fn pair(&self, master_extra: &str, minion_extra: &str) -> (Master, Minion) {
         let mut master = self.master("m1", master_extra);
@@ -49,6 +59,35 @@ impl Fleet {
         minion.start();
         master.wait_ping("min");
         (master, minion)
+    }
+
+    /// Running masters with distinct keys that share the signing pair, one a host.
+    pub fn signed_masters_on(&self, hosts: &[Host], extra: &str) -> Vec<Master> {
+        let extra = format!("master_sign_pubkey: True\n{extra}");
+        let mut masters: Vec<Master> = Vec::new();
+        for (number, host) in hosts.iter().enumerate() {
+            let mut master = self.master_on(host, &format!("m{}", number + 1), &extra);
+            if let Some(first) = masters.first() {
+                fs::create_dir_all(master.pki()).unwrap();
+                for file in ["master_sign.pem", "master_sign.pub"] {
+                    fs::copy(first.pki().join(file), master.pki().join(file)).unwrap();
+                }
+            }
+            master.start();
+            masters.push(master);
+        }
+        masters
+    }
+
+    /// What an operator does before the first start: the minion has a key that all masters
+    /// accept, and knows the key that signs theirs.
+    pub fn introduce(&self, minion: &Minion, masters: &[Master]) {
+        let public = minion.make_keys(&masters[0]);
+        for master in masters {
+            master.preseed(&minion.id, &public);
+        }
+        let sign = masters[0].pki().join("master_sign.pub");
+        fs::copy(sign, minion.pki().join("master_sign.pub")).unwrap();
     }
 
     /// Two masters with distinct keys that share the signing pair, made as the recipe says.

@@ -7,16 +7,23 @@
 
 mod address;
 pub mod bench;
+mod fault;
 mod fleet;
 mod master;
 mod minion;
+mod net;
 mod peer;
 mod process;
+mod skip;
 pub mod wait;
+mod wire;
 
 pub use address::Address;
+pub use fault::Fault;
 pub use fleet::Fleet;
 pub use master::Master;
 pub use minion::Minion;
+pub use net::{Host, Net, Quality};
 pub use peer::{Peer, saltern};
 pub use process::{Output, Program};
+pub use skip::skipped;

@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Address, Output, Peer, Program, wait};
+use crate::{Address, Host, Output, Peer, Program, wait};
 
 pub struct Master {
     pub peer: Peer,
     pub address: Address,
+    /// Where it runs, when not on this machine's own network.
+    pub host: Option<Host>,
     root: PathBuf,
     program: Option<Program>,
 }
@@ -16,8 +18,14 @@ pub struct Master {
 impl Master {
     /// Lays out a master's configuration below `root` without starting it.
     pub fn prepare(peer: Peer, root: &Path, extra: &str) -> Self {
-        let master =
-            Master { peer, address: Address::fresh(), root: root.to_path_buf(), program: None };
+        Master::prepare_on(peer, root, None, extra)
+    }
+
+    /// The same on a host of a network made for the test.
+    pub fn prepare_on(peer: Peer, root: &Path, host: Option<&Host>, extra: &str) -> Self {
+        let address = host.map_or_else(Address::fresh, Address::of);
+        let host = host.cloned();
+        let master = Master { peer, address, host, root: root.to_path_buf(), program: None };
         fs::create_dir_all(master.conf().join("master.d")).unwrap();
         for dir in ["srv/salt", "srv/pillar"] {
             fs::create_dir_all(root.join(dir)).unwrap();
@@ -50,13 +58,20 @@ impl Master {
 
     /// Starts it and waits until both ports answer.
     pub fn start(&mut self) {
-        let mut command = self.peer.program("salt-master");
-        command.arg("-c").arg(self.conf()).args(["-l", "info"]);
+        let mut command = self.tool("salt-master");
+        command.args(["-l", "info"]);
         self.program = Some(Program::start("salt-master", command, &self.root.join("out")));
         wait::until("the master's ports", || {
             assert!(self.process().is_running(), "the master ended: {}", self.process().printed());
-            (self.address.answers(4505) && self.address.answers(4506)).then_some(())
+            (self.answers(4505) && self.answers(4506)).then_some(())
         });
+    }
+
+    fn answers(&self, port: u16) -> bool {
+        match &self.host {
+            Some(host) => host.listens(port),
+            None => self.address.answers(port),
+        }
     }
 
     pub fn process(&mut self) -> &mut Program {
@@ -67,7 +82,10 @@ impl Master {
     pub fn tool(&self, name: &str) -> Command {
         let mut command = self.peer.program(name);
         command.arg("-c").arg(self.conf());
-        command
+        match &self.host {
+            Some(host) => host.command(&command),
+            None => command,
+        }
     }
 
     pub fn run(&self, tool: &str, args: &[&str]) -> Output {
@@ -118,12 +136,15 @@ impl Master {
 
     /// Waits until the minion answers `test.ping` here.
     pub fn wait_ping(&self, id: &str) {
-        wait::until(&format!("{id} answers on {}", self.address), || {
-            let output =
-                self.run("salt", &["--out", "json", "--static", "-t", "3", id, "test.ping"]);
-            let reply: serde_json::Value = serde_json::from_str(&output.stdout).ok()?;
-            (reply[id] == true).then_some(())
-        });
+        let what = format!("{id} answers on {}", self.address);
+        wait::until(&what, || self.pings(id).then_some(()));
+    }
+
+    /// Whether the minion answers `test.ping` here within three seconds.
+    pub fn pings(&self, id: &str) -> bool {
+        let output = self.run("salt", &["--out", "json", "--static", "-t", "3", id, "test.ping"]);
+        let reply: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        reply[id] == true
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{Master, Output, Peer, Program};
+use crate::{Host, Master, Output, Peer, Program};
 
 pub struct Minion {
     pub peer: Peer,
     pub id: String,
+    /// Where it runs, when not on this machine's own network.
+    pub host: Option<Host>,
     root: PathBuf,
     program: Option<Program>,
 }
@@ -15,14 +18,27 @@ pub struct Minion {
 impl Minion {
     /// Lays out a minion's configuration below `root` without starting it.
     pub fn prepare(peer: Peer, id: &str, root: &Path, masters: &[&Master], extra: &str) -> Self {
-        let minion = Minion { peer, id: id.to_owned(), root: root.to_path_buf(), program: None };
-        fs::create_dir_all(minion.conf().join("minion.d")).unwrap();
-        fs::create_dir_all(minion.pki()).unwrap();
         let addresses: Vec<_> = masters.iter().map(|m| m.address.to_string()).collect();
         let master = match addresses.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
+        Minion::prepare_on(peer, id, root, None, &master, extra)
+    }
+
+    /// The same on a host of a network made for the test, with the text of the option `master`.
+    pub fn prepare_on(
+        peer: Peer,
+        id: &str,
+        root: &Path,
+        host: Option<&Host>,
+        master: &str,
+        extra: &str,
+    ) -> Self {
+        let (host, root_dir) = (host.cloned(), root.to_path_buf());
+        let minion = Minion { peer, id: id.to_owned(), host, root: root_dir, program: None };
+        fs::create_dir_all(minion.conf().join("minion.d")).unwrap();
+        fs::create_dir_all(minion.pki()).unwrap();
         // The waits of real Salt are cut so that a test does not last minutes; the meaning of
         // none of them changes.
         let text = format!(
@@ -54,8 +70,8 @@ impl Minion {
     }
 
     pub fn start(&mut self) {
-        let mut command = self.peer.program("salt-minion");
-        command.arg("-c").arg(self.conf()).args(["-l", "info"]);
+        let mut command = self.tool("salt-minion");
+        command.args(["-l", "info"]);
         self.program = Some(Program::start("salt-minion", command, &self.root.join("out")));
     }
 
@@ -64,9 +80,18 @@ impl Minion {
     }
 
     pub fn call(&self, args: &[&str]) -> Output {
-        let mut command = self.peer.program("salt-call");
-        command.arg("-c").arg(self.conf()).args(args);
+        let mut command = self.tool("salt-call");
+        command.args(args);
         Output::of(command)
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut command = self.peer.program(name);
+        command.arg("-c").arg(self.conf());
+        match &self.host {
+            Some(host) => host.command(&command),
+            None => command,
+        }
     }
 
     /// Makes the key pair before the first start, with the tools of `maker`, and returns the
