@@ -14,6 +14,8 @@ use crate::types::{Action, Attempt, Channel, LossReason, Master, Notice, Ready, 
 pub(crate) struct Doubt {
     /// Without a sign of life until then the master is lost.
     deadline: Instant,
+    /// The same once the fresh connection has failed.
+    alone: Instant,
     /// The fresh connection to the same master.
     pub(crate) fresh: Option<Flight>,
     /// The connection to another one.
@@ -37,6 +39,7 @@ impl Doubt {
 
     pub(crate) fn slept(&mut self, lost: Duration) {
         self.deadline += lost;
+        self.alone += lost;
         for flight in [&mut self.fresh, &mut self.other].into_iter().flatten() {
             flight.slept(lost);
         }
@@ -54,6 +57,9 @@ impl Machine {
             return;
         }
         let (master, time, doubted) = (link.master, link.doubt_time(channel), link.doubt.is_some());
+        let longest = link.watch(channel).map_or(time, |watch| watch.timing.longest_doubt());
+        // With nowhere else to go, a connection that may recover is given up last.
+        let only = self.candidates.len() == 1;
         // The question may have got lost, rather than the master.
         self.ask(channel, now, out);
         if doubted {
@@ -62,7 +68,8 @@ impl Machine {
         let fresh = self.new_flight(master, false, now, out);
         if let Some(link) = self.link() {
             link.doubt = Some(Doubt {
-                deadline: now + time,
+                deadline: now + if only { longest } else { time },
+                alone: now + time,
                 fresh: Some(fresh),
                 other: None,
                 other_ready: false,
@@ -202,7 +209,13 @@ impl Machine {
             // Nothing is proved by these; something may still be heard before the time is over.
             Verdict::Soft(
                 Soft::Unresolved | Soft::Timeout | Soft::Broken | Soft::Full | Soft::Clock { .. },
-            ) => {}
+            ) => {
+                let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) else { return };
+                doubt.deadline = doubt.deadline.min(doubt.alone);
+                if doubt.deadline <= now {
+                    self.on_lost(LossReason::Silent, now, out);
+                }
+            }
             Verdict::Soft(Soft::Refused) => self.given_up(verdict, LossReason::Refused, now, out),
             Verdict::Soft(Soft::Draining { .. }) => {
                 self.given_up(verdict, LossReason::Drained, now, out);

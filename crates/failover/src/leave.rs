@@ -182,7 +182,7 @@ impl Machine {
         self.sent_away = reason == LossReason::Asked;
         self.replace(&flight, reason, now, out);
         if reason == LossReason::Drained {
-            let retry_after = Policy::PREPARE_MAX;
+            let retry_after = Policy::DRAINED;
             self.judge(old, Verdict::Soft(Soft::Draining { retry_after }), now);
         }
         true

@@ -232,6 +232,7 @@ impl Machine {
         if lost <= Policy::SLEPT {
             if wake {
                 self.sleeps = 0;
+                self.notice_load(lost, now);
             }
             return;
         }
@@ -244,6 +245,16 @@ impl Machine {
             State::Idle | State::Waiting { .. } => {}
             State::Searching(election) => election.slept(lost),
             State::Connected(link) => link.slept(lost, now),
+        }
+    }
+
+    /// On a host where timers ring late, answers are late too, for no fault of the master.
+    fn notice_load(&mut self, late: Duration, now: Instant) {
+        if late >= Policy::LATE
+            && let Some(link) = self.link()
+        {
+            let delay = late * Policy::LATENESS_WEIGHT;
+            link.watches.iter_mut().for_each(|watch| watch.expect_delay(delay, now));
         }
     }
 

@@ -101,6 +101,10 @@ impl Policy {
     pub const PROVE_EVERY: u32 = 4;
     /// A timer that rings later than this says that this process slept.
     pub const SLEPT: Duration = Duration::from_secs(1);
+    /// A timer that rings later than this says that this host is slow, its network aside.
+    pub const LATE: Duration = Duration::from_millis(50);
+    /// So much longer than a timer is late may an answer take.
+    pub const LATENESS_WEIGHT: u32 = 3;
     /// So many times in a row that excuses the masters; a host that always sleeps must still
     /// leave a dead one.
     pub const SLEPT_OFTEN: u32 = 3;
@@ -120,6 +124,9 @@ impl Policy {
     pub const PREPARE_MAX: Duration = Duration::from_secs(60);
     /// Pause before leaving a draining master is tried again, plus up to as much by chance.
     pub const LEAVE_AGAIN: Duration = Duration::from_secs(3);
+    /// Pause before a master that was emptied is asked whether it takes sign-ins again, until it
+    /// says itself how long.
+    pub const DRAINED: Duration = Duration::from_secs(10);
     /// No time set by an option counts as longer than this: sums of times stay in range.
     pub const LONGEST: Duration = Duration::from_secs(366 * 86400);
     /// A preferred master must answer so many times in a row before we go back.
@@ -207,6 +214,12 @@ impl Timing {
     #[must_use]
     pub fn doubt_time(&self, fit: Duration) -> Duration {
         fit.max(Policy::DOUBT_FLOOR).min(self.doubt_max)
+    }
+
+    /// How long a fresh connection is waited for when there is nothing else to do.
+    #[must_use]
+    pub fn longest_doubt(&self) -> Duration {
+        self.doubt_max
     }
 }
 

@@ -217,6 +217,11 @@ impl Watch {
         }
     }
 
+    /// Answers may take so long for reasons of our own.
+    pub(crate) fn expect_delay(&mut self, delay: Duration, now: Instant) {
+        self.delays.at_least(delay, now);
+    }
+
     /// This process slept: what was asked before is asked again, and nobody is to blame.
     pub(crate) fn slept(&mut self, now: Instant) {
         if self.since.is_some() && !self.overdue {

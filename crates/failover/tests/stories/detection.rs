@@ -288,3 +288,39 @@ fn a_host_that_sleeps_all_the_time_still_leaves_a_dead_master() {
     }
     assert_eq!(world.connected(), Some(1));
 }
+
+#[test]
+fn with_nowhere_else_to_go_a_slow_master_is_waited_for() {
+    let policy = Policy::new(vec!["m1".into()]);
+    let mut world = World::new(policy, &[Host::Up]);
+    world.run_until(secs(30));
+    world.hosts[0] = Host::BlackHole;
+    world.run_until(secs(37));
+    assert!(world.machine.in_doubt());
+    let attempt = world.link().unwrap();
+    world.tell(Input::Received { attempt });
+    world.tell(Input::Heard { attempt });
+    world.hosts[0] = Host::Up;
+    world.run_until(secs(600));
+    assert_eq!(world.link(), Some(attempt), "the same connection all the time");
+    world.stop();
+}
+
+#[test]
+fn on_a_host_that_is_slow_itself_masters_are_given_more_time() {
+    let late = Duration::from_millis(600);
+    let mut world = World::new(policy(2), &[Host::Up; 2]);
+    world.run_until(secs(30));
+    for _ in 0..4 {
+        let wake = world.machine.wake_at().unwrap();
+        world.now = world.since_start(wake) + late;
+        world.tell(Input::Wake);
+        world.run_until(world.now + RTT);
+    }
+    world.hosts[0] = Host::BlackHole;
+    let before = world.now;
+    while !world.machine.in_doubt() {
+        world.run_until(world.now + Duration::from_millis(10));
+    }
+    assert!(world.now - before > Duration::from_millis(2300), "{:?}", world.now - before);
+}

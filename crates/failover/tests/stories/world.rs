@@ -197,6 +197,10 @@ impl World {
         }
     }
 
+    pub(crate) fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.start)
+    }
+
     pub(crate) fn run_until(&mut self, end: Duration) {
         loop {
             let wake = self.machine.wake_at().map(|at| at.saturating_duration_since(self.start));
