@@ -44,20 +44,28 @@ with_shared_options! { define_options {
     master_failback_interval: i64 = Int(0) => Honoured;
     /// How often the whole list of masters is tried; -1 for ever.
     master_tries: i64 = Int(1) => Moot;
+    /// Saltern: seconds between two questions whether the master's publications still come (ZMTP PING); 0: none, only a closed connection is noticed.
+    failover_heartbeat_interval: f64 = Float(1.5) => Honoured;
+    /// Saltern: seconds between two questions whether the master still answers requests; 0: none, only requests that fail are noticed.
+    failover_probe_interval: f64 = Float(1.5) => Honoured;
+    /// Saltern: sign in at the other masters of the list beforehand, so that a switch is one subscription away.
+    failover_standby: bool = Bool(true) => Honoured;
+    /// Saltern: seconds between two such sign-ins at the same master, give or take a quarter.
+    failover_standby_interval: f64 = Int(600) => Honoured;
     /// Fingerprint the master's key must have at the first sign-in.
     master_finger: String = Str("") => Honoured;
     /// Fingerprint of the master above a syndic.
-    syndic_finger: String = Str("") => Later;
-    /// Find the master by asking the network.
-    discovery: Value = Bool(false) => Later;
+    syndic_finger: String = Str("") => Moot;
+    /// Find the master by asking the network; refused, since whoever answers first would be the master.
+    discovery: Value = Bool(false) => Honoured;
     /// Interface whose address connections come from.
-    source_interface_name: String = Str("") => Later;
+    source_interface_name: String = Str("") => Honoured;
     /// Address connections come from.
-    source_address: String = Str("") => Later;
+    source_address: String = Str("") => Honoured;
     /// Local port of the connection to the request server.
-    source_ret_port: u16 = Int(0) => Later;
+    source_ret_port: u16 = Int(0) => Honoured;
     /// Local port of the connection to the publisher.
-    source_publish_port: u16 = Int(0) => Later;
+    source_publish_port: u16 = Int(0) => Honoured;
     /// Connect to a master although files come from this host.
     use_master_when_local: bool = Bool(false) => Moot;
     /// Seconds between tries to resolve a master's name; 0 tries the next master at once.
@@ -80,8 +88,8 @@ with_shared_options! { define_options {
     acceptance_wait_time_max: f64 = Float(0.0) => Honoured;
     /// Treat a rejected key as a pending one.
     rejected_retry: bool = Bool(false) => Moot;
-    /// Seconds, at random up to this, before the program starts itself again.
-    random_reauth_delay: i64 = Int(10) => Moot;
+    /// Seconds, at random up to this, before this minion signs in anew after its master changed its keys; not set: as many milliseconds as the master has minions, ten seconds at most.
+    random_reauth_delay: i64 = Int(10) => Honoured;
     /// Seconds, at random up to this, before the first sign-in.
     random_startup_delay: i64 = Int(0) => Honoured;
     /// Encryption of the sign-in: OAEP-SHA1 or OAEP-SHA224.
@@ -101,19 +109,19 @@ with_shared_options! { define_options {
     /// Passphrase of minion.pem.
     key_pass: Option<Secret<String>> = Quiet(&Nil) => Honoured;
     /// Lowest wait in milliseconds between tries to connect.
-    recon_default: f64 = Float(1000.0) => Later;
+    recon_default: f64 = Float(1000.0) => Moot;
     /// Longest wait in milliseconds between tries to connect.
-    recon_max: f64 = Float(10000.0) => Later;
+    recon_max: f64 = Float(10000.0) => Moot;
     /// Draw the waits between tries to connect at random.
-    recon_randomize: bool = Bool(true) => Later;
+    recon_randomize: bool = Bool(true) => Moot;
     /// Seconds between tries to connect over the tcp transport.
     tcp_reconnect_backoff: f64 = Float(1.0) => Moot;
     /// Sign-ins tried when the tcp transport connects again.
     tcp_authentication_retries: i64 = Int(5) => Moot;
     /// Port of the local event bus for reading, when ipc_mode is tcp.
-    tcp_pub_port: u16 = Int(4510) => Later;
+    tcp_pub_port: u16 = Int(4510) => Moot;
     /// Port of the local event bus for writing, when ipc_mode is tcp.
-    tcp_pull_port: u16 = Int(4511) => Later;
+    tcp_pull_port: u16 = Int(4511) => Moot;
     /// Minutes between `ping` events to the master; 0: none.
     ping_interval: i64 = Int(0) => Honoured;
     /// Seconds between the ticks of the minion's clock.
@@ -121,7 +129,7 @@ with_shared_options! { define_options {
     /// Seconds one request to the master may take.
     request_channel_timeout: f64 = Int(60) => Honoured;
     /// How often a request to the master is tried.
-    request_channel_tries: i64 = Int(3) => Later;
+    request_channel_tries: i64 = Int(3) => Honoured;
     /// Least seconds one try to send a return may take.
     return_retry_timer: i64 = Int(5) => Honoured;
     /// Most seconds one try to send a return may take.
@@ -135,11 +143,11 @@ with_shared_options! { define_options {
     /// How many job ids are remembered so that no job runs twice.
     minion_jid_queue_hwm: i64 = Int(100) => Honoured;
     /// Command that starts the minion again.
-    minion_restart_command: Vec<String> = List(&[]) => Later;
+    minion_restart_command: Vec<String> = List(&[]) => Moot;
     /// Start beacons before the first sign-in.
-    beacons_before_connect: bool = Bool(false) => Later;
+    beacons_before_connect: bool = Bool(false) => Moot;
     /// Start the schedule before the first sign-in.
-    scheduler_before_connect: bool = Bool(false) => Later;
+    scheduler_before_connect: bool = Bool(false) => Moot;
     /// What to apply at start: highstate, sls or top.
     startup_states: String = Str("") => Later;
     /// The states that startup_states `sls` applies.
@@ -159,7 +167,7 @@ with_shared_options! { define_options {
     /// Functions whose results the mine gets.
     mine_functions: Value = Quiet(&EmptyMap) => Honoured;
     /// Sign returns with the minion's key.
-    minion_sign_messages: bool = Bool(false) => Later;
+    minion_sign_messages: bool = Bool(false) => Honoured;
     /// Drop publications the master did not sign.
     sign_pub_messages: bool = Bool(false) => Honoured;
     /// Where files and pillar come from: remote (the master) or local (this host).

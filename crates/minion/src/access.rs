@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use saltern_config::MinionOptions;
 use saltern_failover::{Hard, Soft, Verdict};
@@ -44,8 +45,23 @@ pub(crate) enum NotSignedIn {
     Pending,
     /// Our key was rejected.
     Rejected,
+    /// Another key is on record there for our id.
+    Denied,
     /// It has no place for us.
     Full,
+    /// It has too many sign-ins to look at; when to come again.
+    Busy(Duration),
+    /// It is being emptied; when to ask again, and the master it sends us to.
+    Draining(Duration, Option<String>),
+}
+
+/// What a sign-in is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The master is to be used.
+    Use,
+    /// To be ready for the day the master in use is lost.
+    Standby,
 }
 
 impl Access {
@@ -91,15 +107,25 @@ impl Access {
         Requester::new(address, self.settings.requester())
     }
 
+    /// As [`Access::requester`], for probes: from any local port, so that they do not wait for a
+    /// fixed one.
+    pub(crate) fn prober(&self, master: usize) -> Requester {
+        let address = self.settings.masters.get(master).map(|a| a.requests()).unwrap_or_default();
+        Requester::new(address, self.settings.prober())
+    }
+
     /// Signs in at a master, once, and notes for operators what it said.
     pub(crate) async fn sign_in(
         &self,
         master: usize,
         requester: &Requester,
+        purpose: Purpose,
     ) -> Result<Credentials, NotSignedIn> {
-        let done = self.sign_in_once(master, requester).await;
+        let done = self.sign_in_once(master, requester, purpose).await;
         match &done {
-            Ok(_) => self.notes.signed_in(master, None),
+            Ok(credentials) => {
+                self.notes.signed_in(master, credentials.hints.time.map(ahead));
+            }
             Err(error) => self.notes.failed(master, error),
         }
         done
@@ -109,25 +135,31 @@ impl Access {
         &self,
         master: usize,
         requester: &Requester,
+        purpose: Purpose,
     ) -> Result<Credentials, NotSignedIn> {
         let cached = self.keys.known(master);
         let crypto = |e| NotSignedIn::Failed(SignInError::from(Failure::Crypto(e)));
+        let standby = purpose == Purpose::Standby;
         let (sign_in, body) =
-            SignIn::begin(&self.identity, &cached, self.autosign.as_ref()).map_err(crypto)?;
+            SignIn::begin_as(&self.identity, &cached, self.autosign.as_ref(), standby)
+                .map_err(crypto)?;
         let answer = requester.request(body, self.settings.auth_timeout).await?;
         let trust = keys::trust(&self.opts, self.settings.hash_type);
         match sign_in.finish(&trust, &answer).map_err(NotSignedIn::Failed)? {
             Outcome::Accepted(credentials) => {
-                self.report(master, &credentials);
+                self.report(master, &credentials, purpose);
                 Ok(*credentials)
             }
             Outcome::Pending => Err(NotSignedIn::Pending),
             Outcome::Rejected => Err(NotSignedIn::Rejected),
+            Outcome::Denied => Err(NotSignedIn::Denied),
             Outcome::Full => Err(NotSignedIn::Full),
+            Outcome::Busy { retry_after } => Err(NotSignedIn::Busy(retry_after)),
+            Outcome::Draining { retry_after, to } => Err(NotSignedIn::Draining(retry_after, to)),
         }
     }
 
-    fn report(&self, master: usize, credentials: &Credentials) {
+    fn report(&self, master: usize, credentials: &Credentials, purpose: Purpose) {
         let name = self.master_name(master);
         if let Some(verified_with) = &credentials.verified_with {
             // Tools look for these two lines in Salt's words.
@@ -145,7 +177,10 @@ impl Access {
                 ),
             }
         }
-        log::info!("Authentication with master at {name} successful!");
+        match purpose {
+            Purpose::Use => log::info!("Authentication with master at {name} successful!"),
+            Purpose::Standby => log::debug!("The master {name} would take this minion"),
+        }
     }
 }
 
@@ -162,6 +197,13 @@ impl NotSignedIn {
             NotSignedIn::Transport(error) => return Verdict::Soft(soft(error)),
             NotSignedIn::Pending => return Verdict::Soft(Soft::Pending),
             NotSignedIn::Rejected => return Verdict::Soft(Soft::Rejected),
+            NotSignedIn::Denied => return Verdict::Soft(Soft::Denied),
+            NotSignedIn::Busy(retry_after) => {
+                return Verdict::Soft(Soft::Busy { retry_after: *retry_after });
+            }
+            NotSignedIn::Draining(retry_after, _) => {
+                return Verdict::Soft(Soft::Draining { retry_after: *retry_after });
+            }
             NotSignedIn::Full => return Verdict::Soft(Soft::Full),
             NotSignedIn::Failed(error) => &error.failure,
         };
@@ -187,6 +229,12 @@ impl NotSignedIn {
     }
 }
 
+/// Seconds a clock that shows `time` is ahead of ours.
+fn ahead(time: f64) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    time - now.as_secs_f64()
+}
+
 /// What a failed connection or request means for the choice of a master.
 pub(crate) fn soft(error: &RequestError) -> Soft {
     match error {
@@ -210,6 +258,14 @@ impl fmt::Display for NotSignedIn {
             NotSignedIn::Failed(error) => write!(f, "{error}"),
             NotSignedIn::Pending => f.write_str("our public key waits there for acceptance"),
             NotSignedIn::Rejected => f.write_str("it has rejected our public key"),
+            NotSignedIn::Denied => f.write_str("it has another public key on record for our id"),
+            NotSignedIn::Busy(after) => {
+                write!(f, "it has too many sign-ins now; to be asked again in {after:?}")
+            }
+            NotSignedIn::Draining(_, None) => f.write_str("it is being emptied and takes nobody"),
+            NotSignedIn::Draining(_, Some(to)) => {
+                write!(f, "it is being emptied and takes nobody; it names {to} instead")
+            }
             NotSignedIn::Full => f.write_str("it has as many minions as it wants"),
         }
     }

@@ -14,9 +14,9 @@ use saltern_failover::{Soft, Verdict};
 use saltern_modules::{Call, EventStream, Host, HostError, JobTable, Outcome, Refresh, Registry};
 use saltern_value::{Map, Value};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::access::Access;
+use crate::access::{Access, NotSignedIn, Purpose};
 use crate::core::{Facts, pillar_load};
 use crate::host::{host_error, open_bus, pinged, wait_for};
 use crate::link::Link;
@@ -94,8 +94,10 @@ impl Caller {
     /// # Errors
     /// [`CallError`] when the function did not come to run.
     pub async fn call(self, call: Call) -> Result<Outcome, CallError> {
-        let settings = Settings::new(&self.opts, &self.opts.master.items)?;
+        let masters = crate::minion::masters(&self.opts, &self.raw).await?;
+        let mut settings = Settings::new(&self.opts, &masters)?;
         let (grains, _) = facts::grains_soon(&self.opts, &self.raw).await;
+        settings.complete(&self.opts, |_| false, &grains);
         let grains = Arc::new(grains);
         let access = Access::open(self.opts.clone(), settings, &grains, self.sources_say_unsigned)?;
         let link = connect(&access).await?;
@@ -131,26 +133,42 @@ pub(crate) fn masterless(opts: MinionOptions, raw: Arc<Map>) -> Arc<dyn Host> {
     Arc::new(CallHost::new(opts, raw, None, None))
 }
 
-/// Tries the masters in their order, for as long as one of them may accept our key.
+/// How much earlier than the next master one is asked.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// Asks the masters in their order, each beside those before it that have not answered yet, for as
+/// long as one of them may accept our key.
 async fn connect(access: &Arc<Access>) -> Result<Arc<Link>, CallError> {
+    if access.settings.masters.is_empty() {
+        let text = "no master is used here (master_type: disable); call with --local";
+        return Err(CallError::NoMaster(text.to_owned()));
+    }
     loop {
         let (mut pending, mut last) = (false, String::new());
-        for master in 0..access.settings.masters.len() {
-            let requester = access.requester(master);
-            let name = access.master_name(master).to_owned();
-            match access.sign_in(master, &requester).await {
-                Ok(credentials) => {
-                    let store = credentials.store_master_key.is_some();
-                    access.keys.remember(master, &credentials.master_key, store);
-                    let (events, _) = mpsc::unbounded_channel();
-                    let link = Link::new(access.clone(), master, requester, &credentials, events);
-                    return Ok(Arc::new(link));
-                }
-                Err(error) => {
-                    pending |= error.verdict() == Verdict::Soft(Soft::Pending);
-                    last = format!("Unable to sign_in to master {name}: {error}");
-                    log::error!("{last}");
-                }
+        let mut tries: JoinSet<(usize, Result<Arc<Link>, NotSignedIn>)> = JoinSet::new();
+        let mut waiting = 0..access.settings.masters.len();
+        loop {
+            if let Some(master) = waiting.next() {
+                tries.spawn(sign_in(access.clone(), master));
+            }
+            let more = !waiting.is_empty();
+            tokio::select! {
+                done = tries.join_next() => match done {
+                    Some(Ok((_, Ok(link)))) => {
+                        link.put_to_use();
+                        return Ok(link);
+                    }
+                    Some(Ok((master, Err(error)))) => {
+                        let name = access.master_name(master);
+                        pending |= error.verdict() == Verdict::Soft(Soft::Pending);
+                        last = format!("Unable to sign_in to master {name}: {error}");
+                        log::error!("{last}");
+                    }
+                    Some(Err(_)) => {}
+                    None if more => {}
+                    None => break,
+                },
+                () = tokio::time::sleep(HEAD_START), if more => {}
             }
         }
         if !pending {
@@ -160,6 +178,15 @@ async fn connect(access: &Arc<Access>) -> Result<Arc<Link>, CallError> {
         log::error!("Waiting for the key to be accepted; next try in {} s", wait.as_secs());
         tokio::time::sleep(wait).await;
     }
+}
+
+async fn sign_in(access: Arc<Access>, master: usize) -> (usize, Result<Arc<Link>, NotSignedIn>) {
+    let requester = access.requester(master);
+    let signed_in = access.sign_in(master, &requester, Purpose::Use).await;
+    let link = signed_in.map(|credentials| {
+        Arc::new(Link::new(access, master, requester, &credentials, Box::new(|_| {})))
+    });
+    (master, link)
 }
 
 /// Tells the master what was called here, as Salt does, under a job id of the master's making.

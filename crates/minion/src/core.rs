@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) views: Views,
     /// The way to them.
     commands: OnceLock<Vec<UnboundedSender<Command>>>,
+    /// Links to masters not in use.
+    kept: Mutex<Vec<Arc<Link>>>,
     /// What this minion does by itself.
     pub(crate) schedule: Arc<Schedule>,
     /// Every option, as the configuration has it.
@@ -101,6 +103,7 @@ impl Core {
             schedule: Arc::new(Schedule::new(&parts.raw)),
             views: Views::new(parts.slots),
             commands: OnceLock::new(),
+            kept: Mutex::default(),
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
             returns: Mutex::default(),
@@ -155,7 +158,22 @@ impl Core {
 
     /// The connection to that master, in use or kept.
     pub(crate) fn link_to(&self, master: usize) -> Option<Arc<Link>> {
-        self.slots.iter().filter_map(Slot::link).find(|link| link.master() == master)
+        let used = self.slots.iter().filter_map(Slot::link).find(|link| link.master() == master);
+        used.or_else(|| lock(&self.kept).iter().find(|link| link.master() == master).cloned())
+    }
+
+    /// A link to a master not in use is there from now on, in the place of another one to it.
+    pub(crate) fn keep(&self, link: Arc<Link>) {
+        let mut kept = lock(&self.kept);
+        kept.retain(|old| old.master() != link.master());
+        kept.push(link);
+        drop(kept);
+        self.returns_changed.notify_one();
+    }
+
+    /// That link is not kept any more.
+    pub(crate) fn release(&self, link: &Arc<Link>) {
+        lock(&self.kept).retain(|kept| !Arc::ptr_eq(kept, link));
     }
 
     /// The connection of a slot, or any other when it has none.
@@ -310,6 +328,12 @@ impl Slot {
     /// The connection in use.
     pub(crate) fn link(&self) -> Option<Arc<Link>> {
         self.link.borrow().clone()
+    }
+
+    /// The connection in use, as soon as there is one; `None` when the minion ends.
+    pub(crate) async fn connected(&self) -> Option<Arc<Link>> {
+        let mut watch = self.link.subscribe();
+        watch.wait_for(Option::is_some).await.ok()?.clone()
     }
 
     /// The facts as they are now.

@@ -21,7 +21,7 @@ use crate::connect::ping;
 use crate::core::{Core, Facts, pillar_load};
 use crate::link::{Link, LinkError};
 use crate::settings::Settings;
-use crate::{mine, view};
+use crate::{mine, persist, view};
 
 /// Modules' view of one slot.
 struct SlotHost {
@@ -42,10 +42,6 @@ impl SlotHost {
 
     fn link(&self) -> Result<Arc<Link>, HostError> {
         self.core.any_link(self.slot).ok_or(HostError::NoMaster)
-    }
-
-    fn timeout(&self, asked: Option<Duration>) -> Duration {
-        asked.unwrap_or(self.core.access.settings.request_timeout)
     }
 }
 
@@ -89,17 +85,15 @@ impl Host for SlotHost {
         pillarenv: Option<&str>,
         overrides: Option<&Map>,
     ) -> Result<Map, HostError> {
-        let link = self.link()?;
         let load = pillar_load(&self.facts(), saltenv, pillarenv, overrides);
-        let timeout = self.timeout(None);
-        let work = async move { link.pillar(load, timeout).await };
+        let (core, slot) = (self.core.clone(), self.slot);
+        let work = async move { persist::pillar(&core, slot, load).await };
         wait_for(&self.core.runtime, work)?.map_err(host_error)
     }
 
     fn request(&self, load: Map, timeout: Option<Duration>) -> Result<Value, HostError> {
-        let link = self.link()?;
-        let timeout = self.timeout(timeout);
-        let work = async move { link.request(load, timeout).await };
+        let (core, slot) = (self.core.clone(), self.slot);
+        let work = async move { persist::request(&core, slot, load, timeout).await };
         wait_for(&self.core.runtime, work)?.map_err(host_error)
     }
 
@@ -162,7 +156,7 @@ pub(crate) fn pinged(
         Some(address) => address.requests(),
         None => Address::parse(master, opts.master_port, false).ok()?.requests(),
     };
-    let requester = Requester::new(address, settings.requester());
+    let requester = Requester::new(address, settings.prober());
     let deadline = settings.auth_timeout;
     Some(async move { ping(&requester, deadline).await == ProbeResult::Alive })
 }

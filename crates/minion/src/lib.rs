@@ -18,6 +18,7 @@ mod link;
 mod mine;
 mod minion;
 mod periodic;
+mod persist;
 mod returns;
 mod schedule;
 mod settings;

@@ -2,10 +2,12 @@
 //! its AES key, and the renewal of both when the master has new ones.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use saltern_base::Jid;
+use saltern_crypto::PublicKey;
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::Verified;
@@ -14,9 +16,8 @@ use saltern_wire::publish::{
     Dropped, OpenError as PublicationError, Opener, Publication, SignaturePolicy,
 };
 use saltern_wire::session::client::{ClientSession, OpenError};
-use tokio::sync::mpsc::UnboundedSender;
 
-use crate::access::{Access, NotSignedIn};
+use crate::access::{Access, NotSignedIn, Purpose};
 use crate::jobs::Taken;
 
 /// What a link tells the one who watches it.
@@ -29,6 +30,9 @@ pub(crate) enum LinkEvent {
     /// The master does not take our key any more.
     SignedOut,
 }
+
+/// Hears what a link has to say. Must not wait.
+pub(crate) type Tell = Box<dyn Fn(LinkEvent) + Send + Sync>;
 
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,11 @@ pub(crate) struct Link {
     keys: Mutex<Keys>,
     /// Held during a sign-in, so that many who need one share one.
     renewal: tokio::sync::Mutex<()>,
-    events: UnboundedSender<LinkEvent>,
+    /// The master is in use, as opposed to kept ready.
+    used: AtomicBool,
+    /// The key of the master is to be written into the file once it is in use.
+    store: AtomicBool,
+    tell: Tell,
 }
 
 struct Keys {
@@ -60,6 +68,9 @@ struct Keys {
     opener: Opener,
     /// Counts sign-ins, so a second one is not made for the same reason.
     generation: u64,
+    /// How many minions the master had at the last sign-in, where it said so.
+    minions: Option<u64>,
+    master_key: PublicKey,
 }
 
 impl Link {
@@ -69,19 +80,51 @@ impl Link {
         master: usize,
         requester: Requester,
         credentials: &Credentials,
-        events: UnboundedSender<LinkEvent>,
+        tell: Tell,
     ) -> Self {
-        let session = ClientSession::new(&access.identity, credentials);
-        let opener = opener(&access, credentials);
+        let keys = Keys {
+            session: ClientSession::new(&access.identity, credentials),
+            opener: opener(&access, credentials),
+            generation: 0,
+            minions: credentials.hints.minions,
+            master_key: credentials.master_key.clone(),
+        };
         Link {
             publish_port: publish_port(&access, credentials),
             access,
             master,
             requester,
-            keys: Mutex::new(Keys { session, opener, generation: 0 }),
+            keys: Mutex::new(keys),
             renewal: tokio::sync::Mutex::default(),
-            events,
+            used: AtomicBool::new(false),
+            store: AtomicBool::new(credentials.store_master_key.is_some()),
+            tell,
         }
+    }
+
+    /// Keeps the request connection open although nobody uses it, until the link is used.
+    pub(crate) fn hold(&self) {
+        self.access.keys.remember(self.master, &self.keys().master_key, false);
+        self.requester.hold(true);
+    }
+
+    /// The master takes our publications from now on: every check has passed, so its key is the
+    /// one to remember.
+    pub(crate) fn put_to_use(&self) {
+        self.used.store(true, Ordering::Relaxed);
+        self.requester.hold(false);
+        let store = self.store.load(Ordering::Relaxed);
+        self.access.keys.remember(self.master, &self.keys().master_key, store);
+    }
+
+    /// Whether a connection for requests is open, as far as this end can tell.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.requester.is_connected()
+    }
+
+    /// How many minions the master had at the last sign-in, where it said so.
+    pub(crate) fn minions(&self) -> Option<u64> {
+        self.keys().minions
     }
 
     /// The position of the master in `master`.
@@ -107,39 +150,56 @@ impl Link {
     /// Sends a request and opens the answer; signs in again, once, when the master does not know
     /// our session key any more. `timeout` is that of each of the two tries.
     pub(crate) async fn request(&self, load: Map, timeout: Duration) -> Result<Value, LinkError> {
-        self.twice(load, timeout, ClientSession::open).await
+        self.twice(&self.requester, load, timeout, ClientSession::open).await
     }
 
     /// Asks for the pillar; `load` as for [`Link::request`].
     pub(crate) async fn pillar(&self, load: Map, timeout: Duration) -> Result<Map, LinkError> {
-        self.twice(load, timeout, ClientSession::open_pillar).await
+        self.twice(&self.requester, load, timeout, ClientSession::open_pillar).await
+    }
+
+    /// A cheap request under the session key, over a connection of its own: requests that wait do
+    /// not hide whether the master answers.
+    pub(crate) async fn prove(
+        &self,
+        requester: &Requester,
+        timeout: Duration,
+    ) -> Result<Value, LinkError> {
+        let load = Map::from([("cmd", "_file_envs")]);
+        self.twice(requester, load, timeout, ClientSession::open).await
     }
 
     async fn twice<T>(
         &self,
+        requester: &Requester,
         load: Map,
         timeout: Duration,
         open: fn(&ClientSession, &str, &[u8]) -> Result<T, OpenError>,
     ) -> Result<T, LinkError> {
         let generation = self.keys().generation;
-        let first = self.once(load.clone(), timeout, open).await;
+        let first = self.once(requester, load.clone(), timeout, open).await;
         if !matches!(first, Err(LinkError::Answer(OpenError::NeedsAuth))) {
             return first;
         }
         self.renew(generation).await.map_err(LinkError::SignIn)?;
-        self.once(load, timeout, open).await
+        self.once(requester, load, timeout, open).await
     }
 
     async fn once<T>(
         &self,
+        requester: &Requester,
         load: Map,
         timeout: Duration,
         open: fn(&ClientSession, &str, &[u8]) -> Result<T, OpenError>,
     ) -> Result<T, LinkError> {
         let session = self.keys().session.clone();
-        let sealed =
-            session.seal(load, SystemTime::now()).map_err(|e| LinkError::Local(e.to_string()))?;
-        let answer = self.requester.request(sealed.body, timeout).await.map_err(|e| {
+        // As in Salt masters look at the signatures of returns alone.
+        let signed =
+            self.access.opts.minion_sign_messages && load.get_str("cmd") == Some("_return");
+        let now = SystemTime::now();
+        let sealed = if signed { session.seal_signed(load, now) } else { session.seal(load, now) };
+        let sealed = sealed.map_err(|e| LinkError::Local(e.to_string()))?;
+        let answer = requester.request(sealed.body, timeout).await.map_err(|e| {
             self.tell(LinkEvent::Suspect);
             LinkError::Transport(e)
         })?;
@@ -149,8 +209,7 @@ impl Link {
     }
 
     fn tell(&self, event: LinkEvent) {
-        // Nobody listens any more when the link was left while a request was under way.
-        let _ = self.events.send(event);
+        (self.tell)(event);
     }
 
     /// The generation of the keys, to be given to [`Link::renew`] when they turn out to be old.
@@ -194,21 +253,28 @@ impl Link {
             return Ok(());
         }
         log::debug!("Signing in again at the master {}", self.name());
-        let signed_in = self.access.sign_in(self.master, &self.requester).await;
+        let used = self.used.load(Ordering::Relaxed);
+        let purpose = if used { Purpose::Use } else { Purpose::Standby };
+        let signed_in = self.access.sign_in(self.master, &self.requester, purpose).await;
         let credentials = signed_in.inspect_err(|error| {
             log::warn!("Signing in again at {} failed: {error}", self.name());
             let refused = matches!(
                 error,
                 NotSignedIn::Pending
                     | NotSignedIn::Rejected
+                    | NotSignedIn::Denied
                     | NotSignedIn::Full
+                    | NotSignedIn::Draining(..)
                     | NotSignedIn::Failed(_)
             );
             self.tell(if refused { LinkEvent::SignedOut } else { LinkEvent::Suspect });
         })?;
         let store = credentials.store_master_key.is_some();
-        self.access.keys.remember(self.master, &credentials.master_key, store);
+        self.store.store(store, Ordering::Relaxed);
+        self.access.keys.remember(self.master, &credentials.master_key, store && used);
         let mut keys = self.keys();
+        keys.minions = credentials.hints.minions;
+        keys.master_key = credentials.master_key.clone();
         keys.session = ClientSession::new(&self.access.identity, &credentials);
         keys.opener.rekey(&credentials);
         resume(&self.access, &mut keys.opener);

@@ -54,13 +54,14 @@ impl Minion {
     pub async fn start(loaded: Loaded<MinionOptions>) -> Result<MinionHandle, StartError> {
         let unsigned = unsigned_publications(&loaded);
         let raw = Arc::new(facts::options(&loaded));
-        let opts = loaded.opts;
+        let (opts, sources) = (loaded.opts, loaded.sources);
         let masters = masters(&opts, &raw).await?;
-        let settings = Settings::new(&opts, &masters)?;
+        let mut settings = Settings::new(&opts, &masters)?;
         for dir in [&opts.cachedir, &opts.sock_dir] {
             make_dir(dir)?;
         }
         let (grains, names) = facts::grains_soon(&opts, &raw).await;
+        settings.complete(&opts, |name| sources.contains_key(name), &grains);
         let grains = Arc::new(grains);
         let access = Access::open(opts, settings, &grains, unsigned)?;
         access.taken.lock().unwrap_or_else(PoisonError::into_inner).load();
@@ -166,7 +167,10 @@ pub(crate) fn unsigned_publications(loaded: &Loaded<MinionOptions>) -> bool {
 }
 
 /// The entries of `master`; for `master_type: func`, what that function returns.
-async fn masters(opts: &MinionOptions, raw: &Arc<Map>) -> Result<Vec<String>, StartError> {
+pub(crate) async fn masters(
+    opts: &MinionOptions,
+    raw: &Arc<Map>,
+) -> Result<Vec<String>, StartError> {
     if opts.master_type != "func" {
         return Ok(opts.master.items.clone());
     }

@@ -1,6 +1,7 @@
 //! The minion's options in the form this crate works with, checked once at the start.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use saltern_base::MinionId;
@@ -10,6 +11,7 @@ use saltern_crypto::{EncAlgo, HashType, SigAlgo};
 use saltern_failover::{Policy, Selection};
 use saltern_transport::zeromq::{RequesterOptions, SubscriberOptions};
 use saltern_transport::{ConnectOptions, IpFamily, Keepalive};
+use saltern_value::{Map, Value};
 
 use crate::address::Address;
 
@@ -63,7 +65,11 @@ pub(crate) struct Settings {
     pub(crate) sig_algo: SigAlgo,
     pub(crate) hash_type: HashType,
     pub(crate) auth_timeout: Duration,
+    /// One try of a request.
     pub(crate) request_timeout: Duration,
+    pub(crate) request_tries: u32,
+    /// `random_reauth_delay`, where it is set.
+    pub(crate) reauth_spread: Option<Duration>,
     pub(crate) acceptance_wait: Duration,
     /// One try to send a return takes a random time between these.
     pub(crate) return_timer: (Duration, Duration),
@@ -74,6 +80,17 @@ pub(crate) struct Settings {
     pub(crate) jids_remembered: usize,
     keepalive: Keepalive,
     family: IpFamily,
+    source: Source,
+}
+
+/// The local end of connections.
+#[derive(Clone, Copy, Debug, Default)]
+struct Source {
+    address: Option<IpAddr>,
+    /// `source_ret_port`; 0 for any.
+    requests: u16,
+    /// `source_publish_port`; 0 for any.
+    publications: u16,
 }
 
 /// Jobs at a time when `process_count_max` does not say: each takes a thread while it runs.
@@ -98,6 +115,11 @@ impl Settings {
                 format!("option transport: '{}' is not available here; set zeromq", opts.transport);
             return Err(StartError::new(1, text));
         }
+        if opts.discovery.truthy() {
+            let text = "option discovery: masters are not looked for by asking the network, since \
+                        whoever answers first would be the master; name them in master";
+            return Err(StartError::new(1, text));
+        }
         let addresses = addresses(opts, masters, &mode)?;
         let algorithm = |option, value| {
             let text = format!("option {option}: '{value}' is not known; see the documentation");
@@ -115,6 +137,8 @@ impl Settings {
                 .ok_or_else(|| algorithm("hash_type", &opts.hash_type))?,
             auth_timeout: seconds(opts.auth_timeout, 5),
             request_timeout: seconds(opts.request_channel_timeout, 60),
+            request_tries: u32::try_from(opts.request_channel_tries).unwrap_or(1).clamp(1, 100),
+            reauth_spread: None,
             acceptance_wait: seconds(opts.acceptance_wait_time, 1),
             return_timer: return_timer(opts),
             return_tries: u32::try_from(opts.return_retry_tries).unwrap_or(1).max(1),
@@ -129,25 +153,58 @@ impl Settings {
                 Some(true) => IpFamily::V6First,
                 Some(false) => IpFamily::V4Only,
             },
+            source: Source::default(),
         })
     }
 
-    /// How connections are made.
-    fn connect(&self) -> ConnectOptions {
-        ConnectOptions { family: self.family, keepalive: self.keepalive, ..Default::default() }
+    /// Takes what needs more than the options to be known: `random_reauth_delay` counts where the
+    /// configuration has it, the local end of connections may be named by its interface.
+    pub(crate) fn complete(
+        &mut self,
+        opts: &MinionOptions,
+        is_set: impl Fn(&str) -> bool,
+        grains: &Map,
+    ) {
+        if is_set("random_reauth_delay") {
+            let seconds = u64::try_from(opts.random_reauth_delay).unwrap_or(0);
+            self.reauth_spread = Some(Duration::from_secs(seconds));
+        }
+        self.source = Source {
+            address: source_address(opts, grains),
+            requests: opts.source_ret_port,
+            publications: opts.source_publish_port,
+        };
+    }
+
+    /// How connections are made, from this local port.
+    fn connect(&self, source_port: u16) -> ConnectOptions {
+        ConnectOptions {
+            family: self.family,
+            keepalive: self.keepalive,
+            source: self.source.address,
+            source_port,
+            ..Default::default()
+        }
     }
 
     /// For requests to a master.
     pub(crate) fn requester(&self) -> RequesterOptions {
-        RequesterOptions { connect: self.connect(), ..Default::default() }
+        RequesterOptions { connect: self.connect(self.source.requests), ..Default::default() }
+    }
+
+    /// For requests beside those of a connection: a fixed local port can be used once only.
+    pub(crate) fn prober(&self) -> RequesterOptions {
+        RequesterOptions { connect: self.connect(0), ..Default::default() }
     }
 
     /// For a master's publications.
     pub(crate) fn subscriber(&self) -> SubscriberOptions {
         SubscriberOptions {
-            connect: self.connect(),
+            connect: self.connect(self.source.publications),
             timeout: SUBSCRIBE_TIMEOUT,
             identity: self.id.as_str().as_bytes().to_vec(),
+            // The failover machine judges silence.
+            heartbeat: None,
             ..Default::default()
         }
     }
@@ -191,12 +248,44 @@ impl Settings {
             acceptance_wait: self.acceptance_wait,
             acceptance_wait_max: Duration::try_from_secs_f64(opts.acceptance_wait_time_max)
                 .unwrap_or_default(),
-            // Until the shell carries out what these ask for.
-            heartbeat_interval: None,
-            standby: false,
+            heartbeat_interval: every(opts.failover_heartbeat_interval),
+            probe_interval: every(opts.failover_probe_interval),
+            standby: opts.failover_standby,
+            standby_interval: seconds(opts.failover_standby_interval, 600),
             ..Policy::new(masters)
         }
     }
+}
+
+/// Seconds between two of something; 0 and what makes no sense: never.
+fn every(value: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero())
+}
+
+/// `source_interface_name`, else `source_address`. As in Salt a name or address that this machine
+/// does not have is warned of, and then the system chooses.
+fn source_address(opts: &MinionOptions, grains: &Map) -> Option<IpAddr> {
+    let name = opts.source_interface_name.as_str();
+    if !name.is_empty() {
+        let of = |grain: &str| {
+            let all = grains.get(grain).and_then(|all| all.get(name)).and_then(Value::as_list);
+            all.into_iter().flatten().find_map(|text| text.as_str()?.parse::<IpAddr>().ok())
+        };
+        let found = of("ip4_interfaces").or_else(|| of("ip6_interfaces"));
+        if found.is_none() {
+            log::warn!(
+                "option source_interface_name: the interface {name} is not here or has no \
+                 address; connections come from any"
+            );
+        }
+        return found;
+    }
+    let text = opts.source_address.as_str();
+    let address = text.parse::<IpAddr>().ok();
+    if address.is_none() && !text.is_empty() {
+        log::warn!("option source_address: '{text}' is no IP address; connections come from any");
+    }
+    address
 }
 
 fn bad_id(id: &str, error: &InvalidId) -> StartError {

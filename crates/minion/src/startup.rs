@@ -7,6 +7,7 @@ use saltern_base::time::asctime;
 use saltern_event::tags;
 use saltern_value::{Map, Value};
 
+use crate::connect::Entry;
 use crate::core::Core;
 use crate::link::Link;
 use crate::mine;
@@ -15,8 +16,10 @@ use crate::mine;
 const PILLAR_AGAIN: Duration = Duration::from_secs(30);
 const PILLAR_TRIES: u32 = 20;
 
-/// The mine follows within this time, so a fleet that moves does not send all at once.
+/// The mine follows within this time; after a switch within the second, so that a fleet that moves
+/// does not send all at once.
 const MINE_SPREAD: Duration = Duration::from_secs(10);
+const MINE_SPREAD_SWITCH: Duration = Duration::from_secs(30);
 
 /// Fetches what jobs need before the first of them runs.
 pub(crate) async fn prepare(core: Arc<Core>, slot: usize, link: Arc<Link>) {
@@ -43,7 +46,7 @@ async fn pillar_later(core: Arc<Core>, slot: usize, link: Arc<Link>) {
 }
 
 /// Fires the start events and sends the mine. Does not wait for anything.
-pub(crate) fn announce(core: &Arc<Core>, slot: usize, link: &Arc<Link>) {
+pub(crate) fn announce(core: &Arc<Core>, slot: usize, link: &Arc<Link>, entry: Entry) {
     log::info!("Minion is ready to receive requests!");
     let (core, link) = (core.clone(), link.clone());
     tokio::spawn(async move {
@@ -52,7 +55,8 @@ pub(crate) fn announce(core: &Arc<Core>, slot: usize, link: &Arc<Link>) {
             fire(&core, slot, &link, tags::MINION_START).await;
         }
         fire(&core, slot, &link, &tags::minion_start(core.id())).await;
-        tokio::time::sleep(MINE_SPREAD.mul_f64(fastrand::f64())).await;
+        let spread = if entry == Entry::First { MINE_SPREAD } else { MINE_SPREAD_SWITCH };
+        tokio::time::sleep(spread.mul_f64(fastrand::f64())).await;
         if core.slots.get(slot).and_then(|s| s.link()).is_some_and(|l| Arc::ptr_eq(&l, &link)) {
             mine::update(&core, slot).await;
         }

@@ -7,51 +7,58 @@ use saltern_failover::{Hard, ProbeResult, Soft, Verdict};
 use saltern_transport::zeromq::{LostReason, RequestError, Requester, Subscriber};
 use saltern_value::{Map, Value, msgpack};
 use saltern_wire::reply;
-use tokio::sync::mpsc::UnboundedSender;
 
-use crate::access::Access;
-use crate::link::{Link, LinkEvent};
+use crate::access::{Access, Purpose};
+use crate::link::{Link, LinkError, Tell};
 
-/// A connection that is complete and not yet in use.
-pub(crate) struct Established {
-    pub(crate) link: Arc<Link>,
-    pub(crate) subscriber: Subscriber,
+/// Why a try came to nothing, for the machine and for the log.
+#[derive(Debug)]
+pub(crate) struct NotReached {
+    pub(crate) verdict: Verdict,
+    text: String,
 }
 
-/// Signs in and subscribes. The name is resolved anew for each of the two connections.
-pub(crate) async fn establish(
+/// Signs in. The name is resolved anew for each connection.
+pub(crate) async fn sign_in(
     access: Arc<Access>,
     master: usize,
-    events: UnboundedSender<LinkEvent>,
-) -> Result<Established, Verdict> {
-    let name = access.master_name(master).to_owned();
-    log::debug!("Connecting to the Salt Master {name}");
+    purpose: Purpose,
+    tell: Tell,
+) -> Result<Arc<Link>, NotReached> {
+    log::debug!("Connecting to the Salt Master {} ({purpose:?})", access.master_name(master));
     let requester = access.requester(master);
-    let credentials = access.sign_in(master, &requester).await.map_err(|error| {
-        let verdict = error.verdict();
-        let file = access.keys.path().display();
+    let credentials = access.sign_in(master, &requester, purpose).await.map_err(|error| {
         let text = match error.is_about_cached_key() {
-            true => format!("{error} ({file})"),
+            true => format!("{error} ({})", access.keys.path().display()),
             false => error.to_string(),
         };
-        report(&name, &verdict, &text);
-        verdict
+        NotReached { verdict: error.verdict(), text }
     })?;
-    let link = Link::new(access.clone(), master, requester, &credentials, events);
+    Ok(Arc::new(Link::new(access, master, requester, &credentials, tell)))
+}
+
+/// Subscribes to the publications of a master that has signed us in.
+pub(crate) async fn subscribe(access: &Access, link: &Link) -> Result<Subscriber, NotReached> {
     let topics = link.topics();
     let topics: Vec<&[u8]> = topics.iter().map(Vec::as_slice).collect();
     let options = access.settings.subscriber();
-    let subscriber =
-        Subscriber::connect(&link.publications(), options, &topics).await.map_err(|lost| {
-            let verdict = Verdict::Soft(lost_as_soft(&lost.reason));
-            let place = link.publications();
-            report(&name, &verdict, &format!("no publications from {place}: {lost}"));
-            verdict
-        })?;
-    // Only now that every check has passed and the connection stands.
-    let store = credentials.store_master_key.is_some();
-    access.keys.remember(master, &credentials.master_key, store);
-    Ok(Established { link: Arc::new(link), subscriber })
+    let place = link.publications();
+    Subscriber::connect(&place, options, &topics).await.map_err(|lost| NotReached {
+        verdict: Verdict::Soft(lost_as_soft(&lost.reason)),
+        text: format!("no publications from {place}: {lost}"),
+    })
+}
+
+impl NotReached {
+    /// Says so in the log.
+    pub(crate) fn log(&self, name: &str) {
+        report(name, &self.verdict, &self.text);
+    }
+
+    /// Says so in the log, of a master that is only to be kept ready.
+    pub(crate) fn log_standby(&self, name: &str) {
+        log::warn!("This minion could not switch to the Salt Master {name} now: {}", self.text);
+    }
 }
 
 fn report(name: &str, verdict: &Verdict, error: &str) {
@@ -103,9 +110,10 @@ pub(crate) async fn ping(requester: &Requester, deadline: Duration) -> ProbeResu
 }
 
 /// A cheap request under the session key: only the master we signed in at can answer.
-pub(crate) async fn prove(link: &Link, deadline: Duration) -> ProbeResult {
-    match link.request(Map::from([("cmd", "_file_envs")]), deadline).await {
+pub(crate) async fn prove(link: &Link, requester: &Requester, deadline: Duration) -> ProbeResult {
+    match link.prove(requester, deadline).await {
         Ok(_) => ProbeResult::Alive,
+        Err(LinkError::Transport(RequestError::Refused)) => ProbeResult::Refused,
         Err(error) => {
             log::debug!("{} did not prove its key: {error}", link.name());
             ProbeResult::Failed

@@ -3,22 +3,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use saltern_event::tags;
 use saltern_failover::{
     Action, Attempt, Channel, Input, LeaveReason, LossReason, Machine, Master, Notice, Probe,
     ProbeResult, Status, Verdict,
 };
-use saltern_transport::zeromq::Requester;
+use saltern_transport::zeromq::{Pulse, Requester, Subscriber};
 use saltern_value::Map;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
-use crate::connect::attempt::{self, Established};
-use crate::connect::reader;
+use crate::access::Purpose;
+use crate::connect::attempt::{self, NotReached};
+use crate::connect::reader::{self, Entry, Progress};
 use crate::core::Core;
-use crate::link::{Link, LinkEvent};
+use crate::link::{Link, LinkEvent, Tell};
 use crate::view;
 
 /// What others may ask of a shell.
@@ -35,19 +37,88 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// A connection left for a better one is read for this long: what was published just before the
+/// new subscription began comes only here. Jobs that come both ways run once.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a link that is kept ready is still open.
+const COOLED_LOOK: Duration = Duration::from_secs(2);
+
+/// Signs of life are passed on at most this often.
+const SIGNS_APART: Duration = Duration::from_millis(10);
+
 /// What happened.
 enum Event {
-    Tried(Attempt, Result<Box<Established>, Verdict>),
+    Tried(Attempt, Result<Box<Established>, NotReached>),
+    Prepared(Attempt, Master, Result<Kept, NotReached>),
+    Received(Attempt),
+    /// The subscription has ended; one in use says more about it by [`Event::Lost`].
+    Ended(Attempt),
     Lost(Attempt, LossReason),
     Probed(Probe, ProbeResult),
     Link(Attempt, LinkEvent),
+    Cooled(Attempt, Master),
+}
+
+/// Ends a task when it is dropped.
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Under which name a link's events arrive here: that of the try it came of, then that of the
+/// connection.
+#[derive(Clone)]
+struct Tag(Arc<AtomicU64>);
+
+impl Tag {
+    fn new(attempt: Attempt) -> Self {
+        Tag(Arc::new(AtomicU64::new(attempt.0)))
+    }
+
+    fn get(&self) -> Attempt {
+        Attempt(self.0.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, attempt: Attempt) {
+        self.0.store(attempt.0, Ordering::Relaxed);
+    }
+}
+
+/// A link and the name of its events.
+#[derive(Clone)]
+struct Tagged {
+    link: Arc<Link>,
+    tag: Tag,
+}
+
+/// A connection that is complete and not yet in use.
+struct Established {
+    tagged: Tagged,
+    subscriber: Subscriber,
+    pulse: Pulse,
+    /// Passes the signs of life on.
+    signs: Guard,
+}
+
+/// A link without a subscription, kept for the day it is needed.
+#[derive(Clone)]
+struct Kept {
+    attempt: Attempt,
+    tagged: Tagged,
 }
 
 /// The connection in use.
 struct Current {
     attempt: Attempt,
     link: Arc<Link>,
-    reader: AbortHandle,
+    pulse: Pulse,
+    progress: Progress,
+    reader: Guard,
+    _signs: Guard,
 }
 
 struct Shell {
@@ -57,11 +128,17 @@ struct Shell {
     /// The machine's masters, as positions in `master`.
     positions: Vec<usize>,
     sender: UnboundedSender<Event>,
-    tries: HashMap<Attempt, AbortHandle>,
+    tries: HashMap<Attempt, Guard>,
     ready: HashMap<Attempt, Box<Established>>,
     current: Option<Current>,
+    /// What was left for a better one, for [`LINGER`].
+    left: Option<Guard>,
+    /// Each with the task that notices its end.
+    kept: HashMap<Master, (Kept, Guard)>,
     /// Connections for probes alone, so a request that waits does not hide that others do too.
     probers: HashMap<Master, Requester>,
+    /// What the log says of each master that was to be kept ready.
+    standby_logged: HashMap<Master, Verdict>,
     waiting_logged: bool,
 }
 
@@ -83,7 +160,10 @@ pub(crate) async fn run(
         tries: HashMap::new(),
         ready: HashMap::new(),
         current: None,
+        left: None,
+        kept: HashMap::new(),
         probers: HashMap::new(),
+        standby_logged: HashMap::new(),
         waiting_logged: false,
     };
     shell.input(Input::Start);
@@ -115,24 +195,101 @@ pub(crate) async fn run(
 impl Shell {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Tried(attempt, outcome) => {
-                self.tries.remove(&attempt);
-                let verdict = match outcome {
-                    Ok(established) => {
-                        self.ready.insert(attempt, established);
-                        Verdict::Ok
-                    }
-                    Err(verdict) => verdict,
-                };
-                self.input(Input::Verdict { attempt, verdict });
+            Event::Tried(attempt, outcome) => self.tried(attempt, outcome),
+            Event::Prepared(attempt, master, outcome) => self.prepared(attempt, master, outcome),
+            Event::Received(attempt) => self.input(Input::Received { attempt }),
+            Event::Ended(attempt) => {
+                if self.ready.contains_key(&attempt) {
+                    self.input(Input::Lost { attempt, reason: LossReason::Closed });
+                }
             }
             Event::Lost(attempt, reason) => self.input(Input::Lost { attempt, reason }),
             Event::Probed(probe, result) => self.input(Input::Probed { probe, result }),
-            Event::Link(attempt, LinkEvent::Heard) => self.input(Input::Heard { attempt }),
-            Event::Link(attempt, LinkEvent::Suspect) => self.input(Input::Suspect { attempt }),
-            Event::Link(attempt, LinkEvent::SignedOut) => {
-                self.input(Input::Lost { attempt, reason: LossReason::SignedOut });
+            Event::Link(attempt, event) => self.link_event(attempt, event),
+            Event::Cooled(attempt, master) => self.cooled(attempt, master),
+        }
+    }
+
+    fn tried(&mut self, attempt: Attempt, outcome: Result<Box<Established>, NotReached>) {
+        // An abandoned try may have ended in the same moment.
+        if self.tries.remove(&attempt).is_none() {
+            return;
+        }
+        let verdict = match outcome {
+            Ok(established) => {
+                self.ready.insert(attempt, established);
+                Verdict::Ok
             }
+            Err(not) => not.verdict,
+        };
+        self.input(Input::Verdict { attempt, verdict });
+    }
+
+    fn prepared(&mut self, attempt: Attempt, master: Master, outcome: Result<Kept, NotReached>) {
+        if self.tries.remove(&attempt).is_none() {
+            return;
+        }
+        let verdict = match &outcome {
+            Ok(_) => Verdict::Ok,
+            Err(not) => not.verdict,
+        };
+        let before = self.standby_logged.insert(master, verdict);
+        let news = before.is_none_or(|b| {
+            std::mem::discriminant(&b) != std::mem::discriminant(&verdict)
+                || (verdict != Verdict::Ok && b != verdict)
+        });
+        match outcome {
+            Ok(kept) => {
+                if news {
+                    log::info!("Ready to switch to the Salt Master {}", kept.tagged.link.name());
+                }
+                self.keep(master, kept);
+            }
+            Err(not) if news => not.log_standby(self.machine.name(master)),
+            Err(_) => {}
+        }
+        self.input(Input::Verdict { attempt, verdict });
+    }
+
+    fn link_event(&mut self, attempt: Attempt, event: LinkEvent) {
+        let kept = self.kept.iter().find(|(_, (kept, _))| kept.attempt == attempt);
+        if let Some((master, _)) = kept {
+            if event == LinkEvent::SignedOut {
+                self.cooled(attempt, *master);
+            }
+            return;
+        }
+        self.input(match event {
+            LinkEvent::Heard => Input::Heard { attempt },
+            LinkEvent::Suspect => Input::Suspect { attempt },
+            LinkEvent::SignedOut => Input::Lost { attempt, reason: LossReason::SignedOut },
+        });
+    }
+
+    fn keep(&mut self, master: Master, kept: Kept) {
+        kept.tagged.link.hold();
+        self.core.keep(kept.tagged.link.clone());
+        let (sender, attempt) = (self.sender.clone(), kept.attempt);
+        let link = kept.tagged.link.clone();
+        let watch = tokio::spawn(async move {
+            while link.is_connected() {
+                tokio::time::sleep(COOLED_LOOK).await;
+            }
+            drop(sender.send(Event::Cooled(attempt, master)));
+        });
+        self.kept.insert(master, (kept, Guard(watch.abort_handle())));
+    }
+
+    fn cooled(&mut self, attempt: Attempt, master: Master) {
+        if self.kept.get(&master).is_some_and(|(kept, _)| kept.attempt == attempt) {
+            self.release(master);
+            self.input(Input::Cooled { master });
+        }
+    }
+
+    fn release(&mut self, master: Master) {
+        if let Some((kept, _)) = self.kept.remove(&master) {
+            self.core.release(&kept.tagged.link);
         }
     }
 
@@ -146,20 +303,25 @@ impl Shell {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Try { attempt, master, .. } | Action::Prepare { attempt, master } => {
-                self.start_try(attempt, master);
-            }
-            Action::Release { .. } | Action::Probe { channel: Channel::Publications, .. } => {}
+            Action::Try { attempt, master, warm } => self.start_try(attempt, master, warm),
+            Action::Prepare { attempt, master } => self.start_prepare(attempt, master),
+            Action::Release { master } => self.release(master),
             Action::Abandon { attempt } => {
-                if let Some(task) = self.tries.remove(&attempt) {
-                    task.abort();
-                }
+                self.tries.remove(&attempt);
                 self.ready.remove(&attempt);
             }
             Action::Adopt { attempt, master } => self.adopt(attempt, master),
             Action::Disconnect { attempt, reason } => self.disconnect(attempt, reason),
-            Action::Probe { probe, master, authenticated, deadline, .. } => {
-                self.probe(probe, master, authenticated, deadline);
+            Action::Probe { probe, attempt, master, channel, authenticated, deadline } => {
+                let current = self.current.as_ref().filter(|c| Some(c.attempt) == attempt);
+                match (channel, current) {
+                    (Channel::Publications, Some(current)) => current.pulse.ping(),
+                    (Channel::Publications, None) => {}
+                    (Channel::Requests, current) => {
+                        let link = current.filter(|_| authenticated).map(|c| c.link.clone());
+                        self.probe(probe, master, link, deadline);
+                    }
+                }
             }
             Action::Notify(notice) => self.notify(notice),
         }
@@ -169,30 +331,54 @@ impl Shell {
         self.positions.get(master.0).copied().unwrap_or_default()
     }
 
-    fn start_try(&mut self, attempt: Attempt, master: Master) {
+    fn start_try(&mut self, attempt: Attempt, master: Master, warm: bool) {
         let (access, position) = (self.core.access.clone(), self.position(master));
+        let kept = self.kept.get(&master).filter(|_| warm).map(|(kept, _)| kept.tagged.clone());
+        let (tag, tell) = self.tag(attempt);
+        let (sender, name) = (self.sender.clone(), self.machine.name(master).to_owned());
+        let work = async move {
+            let tagged = match kept {
+                Some(kept) => kept,
+                None => {
+                    let purpose = Purpose::Use;
+                    let link = attempt::sign_in(access.clone(), position, purpose, tell).await?;
+                    Tagged { link, tag }
+                }
+            };
+            let subscriber = attempt::subscribe(&access, &tagged.link).await?;
+            let pulse = subscriber.pulse();
+            let signs = pass_signs(attempt, pulse.clone(), sender.clone());
+            Ok(Box::new(Established { tagged, subscriber, pulse, signs }))
+        };
         let sender = self.sender.clone();
-        let events = self.link_events(attempt);
         let task = tokio::spawn(async move {
-            let outcome = attempt::establish(access, position, events).await;
-            drop(sender.send(Event::Tried(attempt, outcome.map(Box::new))));
+            let outcome: Result<_, NotReached> = work.await;
+            if let Err(not) = &outcome {
+                not.log(&name);
+            }
+            drop(sender.send(Event::Tried(attempt, outcome)));
         });
-        self.tries.insert(attempt, task.abort_handle());
+        self.tries.insert(attempt, Guard(task.abort_handle()));
     }
 
-    /// A channel for what a link has to say, which arrives here under its attempt's name.
-    fn link_events(&self, attempt: Attempt) -> UnboundedSender<LinkEvent> {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
-        let events = self.sender.clone();
-        // Ends with the link, which holds the only sender.
-        tokio::spawn(async move {
-            while let Some(event) = receiver.recv().await {
-                if events.send(Event::Link(attempt, event)).is_err() {
-                    return;
-                }
-            }
+    fn start_prepare(&mut self, attempt: Attempt, master: Master) {
+        let (access, position) = (self.core.access.clone(), self.position(master));
+        let (tag, tell) = self.tag(attempt);
+        let sender = self.sender.clone();
+        let task = tokio::spawn(async move {
+            let signed_in = attempt::sign_in(access, position, Purpose::Standby, tell).await;
+            let kept = signed_in.map(|link| Kept { attempt, tagged: Tagged { link, tag } });
+            drop(sender.send(Event::Prepared(attempt, master, kept)));
         });
-        sender
+        self.tries.insert(attempt, Guard(task.abort_handle()));
+    }
+
+    /// A name for the events of a link to be, and the way they take.
+    fn tag(&self, attempt: Attempt) -> (Tag, Tell) {
+        let tag = Tag::new(attempt);
+        let (name, sender) = (tag.clone(), self.sender.clone());
+        let tell: Tell = Box::new(move |event| drop(sender.send(Event::Link(name.get(), event))));
+        (tag, tell)
     }
 
     fn adopt(&mut self, attempt: Attempt, master: Master) {
@@ -201,28 +387,52 @@ impl Shell {
             drop(self.sender.send(Event::Lost(attempt, LossReason::Closed)));
             return;
         };
-        let Established { link, subscriber } = *established;
-        log::info!("Connected to the Salt Master {}", self.machine.name(master));
+        let Established { tagged: Tagged { link, tag }, subscriber, pulse, signs } = *established;
+        let position = self.position(master);
+        let before = self.current.as_ref().filter(|c| c.link.master() == position);
+        let entry = match before {
+            Some(before) if before.progress.is_ready() => Entry::Refreshed,
+            _ if self.core.slots.get(self.slot).is_some_and(|s| s.facts().has_pillar) => {
+                Entry::Again
+            }
+            _ => Entry::First,
+        };
+        match entry {
+            Entry::Refreshed => log::info!("A fresh connection to the Salt Master {}", link.name()),
+            _ => log::info!("Connected to the Salt Master {}", link.name()),
+        }
         self.waiting_logged = false;
+        tag.set(attempt);
+        link.put_to_use();
         self.core.adopt(self.slot, link.clone());
+        self.release(master);
+        self.probers.clear();
         let (core, slot, sender) = (self.core.clone(), self.slot, self.sender.clone());
-        let reading = link.clone();
+        let (reading, progress) = (link.clone(), Progress::default());
+        let going = progress.clone();
         let task = tokio::spawn(async move {
-            let reason = reader::run(core, slot, reading, subscriber).await;
+            let reason = reader::run(core, slot, reading, subscriber, entry, going).await;
             drop(sender.send(Event::Lost(attempt, reason)));
         });
-        let current = Current { attempt, link, reader: task.abort_handle() };
-        // On a failback the old connection is still here. Requests under way hold it until they
-        // are answered; returns under way move over.
+        let reader = Guard(task.abort_handle());
+        let current = Current { attempt, link, pulse, progress, reader, _signs: signs };
+        // Another connection still in use is left without a gap. Requests under way hold it until
+        // they are answered; returns under way move over.
         if let Some(old) = self.current.replace(current) {
-            old.reader.abort();
-            log::info!("Leaving the Salt Master {}", old.link.name());
+            if old.link.master() != position {
+                log::info!("Leaving the Salt Master {}", old.link.name());
+            }
+            let reader = old.reader;
+            let linger = tokio::spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(reader);
+            });
+            self.left = Some(Guard(linger.abort_handle()));
         }
     }
 
     fn disconnect(&mut self, attempt: Attempt, reason: LossReason) {
         let Some(current) = self.current.take_if(|c| c.attempt == attempt) else { return };
-        current.reader.abort();
         self.core.leave(self.slot, &current.link);
         self.probers.clear();
         let name = current.link.name();
@@ -234,22 +444,16 @@ impl Shell {
         }
     }
 
-    fn probe(
-        &mut self,
-        probe: Probe,
-        master: Master,
-        authenticated: bool,
-        deadline: std::time::Duration,
-    ) {
+    /// Asks over `link` for a proof of the key, without one for any answer.
+    fn probe(&mut self, probe: Probe, master: Master, link: Option<Arc<Link>>, deadline: Duration) {
         let sender = self.sender.clone();
-        let link = self.current.as_ref().map(|c| c.link.clone()).filter(|_| authenticated);
         let position = self.position(master);
         let access = &self.core.access;
         let requester =
-            self.probers.entry(master).or_insert_with(|| access.requester(position)).clone();
+            self.probers.entry(master).or_insert_with(|| access.prober(position)).clone();
         tokio::spawn(async move {
             let result = match link {
-                Some(link) => attempt::prove(&link, deadline).await,
+                Some(link) => attempt::prove(&link, &requester, deadline).await,
                 None => attempt::ping(&requester, deadline).await,
             };
             drop(sender.send(Event::Probed(probe, result)));
@@ -284,13 +488,16 @@ impl Shell {
     }
 }
 
-impl Drop for Shell {
-    fn drop(&mut self) {
-        for task in self.tries.values() {
-            task.abort();
+/// Passes a subscription's signs of life on, and its end.
+fn pass_signs(attempt: Attempt, mut pulse: Pulse, sender: UnboundedSender<Event>) -> Guard {
+    let task = tokio::spawn(async move {
+        while pulse.sign().await {
+            if sender.send(Event::Received(attempt)).is_err() {
+                return;
+            }
+            tokio::time::sleep(SIGNS_APART).await;
         }
-        if let Some(current) = &self.current {
-            current.reader.abort();
-        }
-    }
+        drop(sender.send(Event::Ended(attempt)));
+    });
+    Guard(task.abort_handle())
 }

@@ -15,4 +15,4 @@ pub use counters::{CloseReason, Counters};
 pub use publisher::{PublishReport, Publisher, PublisherOptions, SubscriberInfo};
 pub use requester::{RequestError, Requester, RequesterOptions};
 pub use router::{Reply, Request, Router, RouterOptions};
-pub use subscriber::{Heartbeat, Lost, LostReason, Subscriber, SubscriberOptions};
+pub use subscriber::{Heartbeat, Lost, LostReason, Pulse, Subscriber, SubscriberOptions};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::Heartbeat;
-use super::counters::{CloseReason, Counters, Tally};
+use super::counters::{CloseReason, Counters};
 use super::link::{Encoded, Flow, Link, LinkError};
-use super::server::{self, Acceptor, Ended, Place, Registry, Stage, Wake, lock};
-use crate::net::{ListenOptions, listen};
+use super::server::{Acceptor, Bound, Ended, Place, Registry, Stage, Wake, lock};
+use crate::net::ListenOptions;
 
 /// Bytes of a topic a subscriber may ask for.
 const TOPIC_MAX: usize = 1024;
@@ -91,8 +91,7 @@ pub struct SubscriberInfo {
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    accepting: Acceptor,
+    accepting: Acceptor<Conn>,
 }
 
 impl Publisher {
@@ -101,16 +100,10 @@ impl Publisher {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(address: SocketAddr, options: PublisherOptions) -> io::Result<Publisher> {
-        let listener = listen(address, &options.listen)?;
-        let address = listener.local_addr()?;
-        let tally = Tally::new(format!("publisher on {address}"));
-        let keepalive = options.listen.keepalive;
+        let (max, per_address) = (options.max_connections, options.max_per_address);
+        let bound = Bound::new(address, &options.listen, "publisher", max, per_address)?;
         let shared = Arc::new(Shared {
-            registry: Arc::new(Registry::new(
-                tally,
-                options.max_connections,
-                options.max_per_address,
-            )),
+            registry: Arc::clone(&bound.registry),
             config: Arc::new(Config {
                 socket_type: SocketType::Pub,
                 identity: Vec::new(),
@@ -118,20 +111,15 @@ impl Publisher {
             }),
             options,
         });
-        let serve = {
-            let shared = shared.clone();
-            move |stream, place| drop(tokio::spawn(serve(stream, place, shared.clone())))
-        };
-        let registry = shared.registry.clone();
-        let accepting =
-            tokio::spawn(server::accept(listener, keepalive, registry, Conn::new, serve));
-        Ok(Publisher { shared, address, accepting: Acceptor::new(accepting) })
+        let of = Arc::clone(&shared);
+        let one = move |stream, place| drop(tokio::spawn(serve(stream, place, Arc::clone(&of))));
+        Ok(Publisher { shared, accepting: bound.serve(Conn::new, Arc::new(one)) })
     }
 
     /// Where it listens (the real port when 0 was asked for).
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.accepting.address()
     }
 
     /// Queues a message for every subscriber that wants it: `[topic, payload]`, or `[payload]`
@@ -175,16 +163,53 @@ impl Publisher {
     pub fn peers(&self) -> Vec<SubscriberInfo> {
         let mut peers = Vec::new();
         self.shared.registry.each(|connection| {
-            let state = lock(&connection.state);
-            if !state.topics.is_empty() {
-                peers.push(SubscriberInfo {
-                    peer: connection.peer,
-                    identity: state.identity.to_vec(),
-                    dropped: state.dropped,
-                });
+            if !lock(&connection.state).topics.is_empty() {
+                peers.push(connection.info());
             }
         });
         peers
+    }
+
+    /// Connections, also those that have not subscribed yet; costs nothing, unlike
+    /// [`Publisher::subscribers`].
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.registry.open()
+    }
+
+    /// Stops accepting; the port is free then. Those who are connected stay.
+    pub async fn stop_listening(&self) {
+        self.accepting.stop().await;
+    }
+
+    /// Listens on the same address as before [`Publisher::stop_listening`]; nothing where it
+    /// listens.
+    ///
+    /// # Errors
+    /// When the port was taken meanwhile.
+    pub fn listen_again(&self) -> io::Result<()> {
+        self.accepting.resume()
+    }
+
+    /// Whether it accepts subscribers.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.accepting.is_listening()
+    }
+
+    /// Ends the connections `wanted` picks, each when what is queued for it has left. Returns
+    /// their number.
+    pub fn dismiss(&self, mut wanted: impl FnMut(&SubscriberInfo) -> bool) -> usize {
+        let mut dismissed = 0;
+        self.shared.registry.each(|connection| {
+            let picked = !connection.leaving.load(Ordering::Acquire) && wanted(&connection.info());
+            if picked {
+                connection.leaving.store(true, Ordering::Release);
+                connection.wake.notify_one();
+                dismissed += 1;
+            }
+        });
+        dismissed
     }
 
     /// What was counted so far.
@@ -219,6 +244,8 @@ struct Shared {
 struct Conn {
     peer: SocketAddr,
     state: Mutex<State>,
+    /// To be closed as soon as its queue is empty.
+    leaving: AtomicBool,
     wake: Notify,
 }
 
@@ -240,7 +267,16 @@ enum Offer {
 
 impl Conn {
     fn new(peer: SocketAddr) -> Conn {
-        Conn { peer, state: Mutex::default(), wake: Notify::new() }
+        Conn { peer, state: Mutex::default(), leaving: AtomicBool::new(false), wake: Notify::new() }
+    }
+
+    fn info(&self) -> SubscriberInfo {
+        let state = lock(&self.state);
+        SubscriberInfo {
+            peer: self.peer,
+            identity: state.identity.to_vec(),
+            dropped: state.dropped,
+        }
     }
 
     fn offer(&self, first: &[u8], message: &Arc<Encoded>, options: &PublisherOptions) -> Offer {
@@ -330,7 +366,8 @@ impl Session<'_> {
     async fn step(&mut self) -> Result<(), Ended> {
         self.write()?;
         let stage = self.shared.registry.stage();
-        if stage == Stage::Ended || stage == Stage::Draining && self.link.is_flushed() {
+        let leaving = stage == Stage::Draining || self.connection.leaving.load(Ordering::Acquire);
+        if stage == Stage::Ended || leaving && self.link.is_flushed() {
             return Err(CloseReason::Shutdown.into());
         }
         let deadline = self.deadline();

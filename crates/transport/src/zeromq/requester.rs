@@ -1,6 +1,7 @@
 //! The request client of a minion or a tool (REQ), with a bounded pool of connections.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -105,6 +106,9 @@ struct Pool {
     config: Arc<Config>,
     /// One permit for each connection in use.
     permits: Semaphore,
+    connections: usize,
+    /// Unused connections are kept however long they are.
+    held: AtomicBool,
     idle: Mutex<IdleList>,
 }
 
@@ -128,9 +132,39 @@ impl Requester {
             identity: Vec::new(),
             limits: Limits::messages_of(options.max_message),
         });
-        let permits = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
-        let (address, idle) = (address.into(), Mutex::default());
-        Requester { pool: Arc::new(Pool { address, options, config, permits, idle }) }
+        let connections = connections.min(Semaphore::MAX_PERMITS);
+        Requester {
+            pool: Arc::new(Pool {
+                address: address.into(),
+                options,
+                config,
+                permits: Semaphore::new(connections),
+                connections,
+                held: AtomicBool::new(false),
+                idle: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Keeps unused connections open from now on, or closes them in time again.
+    pub fn hold(&self, held: bool) {
+        self.pool.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Whether there is a connection, in use or not, that the peer has not closed. Looks, and
+    /// does not wait.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let idle = &mut lock(&self.pool.idle).links;
+        idle.retain_mut(|(link, _)| {
+            let mut surprised = false;
+            let read = link.read(&mut |event| {
+                surprised |= matches!(event, Event::Message(_));
+                Flow::Continue
+            });
+            read.is_ok() && !surprised
+        });
+        !idle.is_empty() || self.pool.permits.available_permits() < self.pool.connections
     }
 
     /// The address it was made for.
@@ -228,8 +262,10 @@ async fn watch(pool: Weak<Pool>, limit: Duration) {
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = lock(&pool.idle);
             let now = Instant::now();
-            idle.links.retain(|(_, used)| now.duration_since(*used) < limit);
+            let held = pool.held.load(Ordering::Relaxed);
+            idle.links.retain(|(_, used)| held || now.duration_since(*used) < limit);
             match idle.links.first() {
+                Some(_) if held => now + limit,
                 Some((_, used)) => *used + limit,
                 None => {
                     idle.watched = false;

@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::budget::{Budget, CompleteLease, Lease};
-use super::counters::{CloseReason, Counters, Tally};
+use super::counters::{CloseReason, Counters};
 use super::link::{Flow, Link, LinkError};
-use super::server::{self, Acceptor, Ended, Place, Registry, Stage, Wake, lock};
-use crate::net::{ListenOptions, listen};
+use super::server::{Acceptor, Bound, Ended, Place, Registry, Stage, Wake, lock};
+use crate::net::ListenOptions;
 
 /// Bytes that a request under way must bring in each span of `stall_timeout`.
 const PROGRESS: usize = 256 << 10;
@@ -100,6 +100,12 @@ impl Reply {
         }
         // Dropping `self` wakes the connection.
     }
+
+    /// Whether the peer is gone, so that an answer need not be made.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        lock(&self.connection.outbox).gone
+    }
 }
 
 impl Drop for Reply {
@@ -113,8 +119,7 @@ impl Drop for Reply {
 #[derive(Debug)]
 pub struct Router {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    accepting: Acceptor,
+    accepting: Acceptor<Conn>,
 }
 
 impl Router {
@@ -123,16 +128,10 @@ impl Router {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(address: SocketAddr, options: RouterOptions) -> io::Result<Router> {
-        let listener = listen(address, &options.listen)?;
-        let address = listener.local_addr()?;
-        let tally = Tally::new(format!("request server on {address}"));
-        let keepalive = options.listen.keepalive;
+        let (max, per_address) = (options.max_connections, options.max_per_address);
+        let bound = Bound::new(address, &options.listen, "request server", max, per_address)?;
         let shared = Arc::new(Shared {
-            registry: Arc::new(Registry::new(
-                tally,
-                options.max_connections,
-                options.max_per_address,
-            )),
+            registry: Arc::clone(&bound.registry),
             config: Arc::new(Config {
                 socket_type: SocketType::Router,
                 identity: Vec::new(),
@@ -143,20 +142,15 @@ impl Router {
             inbox: Mutex::default(),
             arrived: Notify::new(),
         });
-        let serve = {
-            let shared = shared.clone();
-            move |stream, place| drop(tokio::spawn(serve(stream, place, shared.clone())))
-        };
-        let registry = shared.registry.clone();
-        let accepting =
-            tokio::spawn(server::accept(listener, keepalive, registry, Conn::new, serve));
-        Ok(Router { shared, address, accepting: Acceptor::new(accepting) })
+        let of = Arc::clone(&shared);
+        let one = move |stream, place| drop(tokio::spawn(serve(stream, place, Arc::clone(&of))));
+        Ok(Router { shared, accepting: bound.serve(Conn::new, Arc::new(one)) })
     }
 
     /// Where it listens (the real port when 0 was asked for).
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.accepting.address()
     }
 
     /// The next request; `None` after [`Router::close`]. May be called by several tasks.

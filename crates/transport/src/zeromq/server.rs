@@ -1,6 +1,8 @@
 //! What both servers share: accepting within limits, knowing the open connections, ending them.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::counters::{CloseReason, Tally};
 use super::link::LinkError;
-use crate::net::Keepalive;
+use crate::net::{Keepalive, ListenOptions, listen};
 
 /// Descriptors kept back for files, the store, programs.
 const FILES_OF_OUR_OWN: usize = 128;
@@ -172,41 +174,119 @@ impl<C: Wake> Drop for Place<C> {
     }
 }
 
-/// The task that accepts; ended when dropped.
-#[derive(Debug)]
-pub(crate) struct Acceptor(Mutex<Option<JoinHandle<()>>>);
+/// A listening socket whose connections are not served yet, and the registry they go to.
+pub(crate) struct Bound<C> {
+    listener: TcpListener,
+    listen: ListenOptions,
+    pub(crate) address: SocketAddr,
+    pub(crate) registry: Arc<Registry<C>>,
+}
 
-impl Acceptor {
-    pub(crate) fn new(task: JoinHandle<()>) -> Acceptor {
-        Acceptor(Mutex::new(Some(task)))
+impl<C: Wake> Bound<C> {
+    /// Listens on `address`; `what` names the server in the log.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub(crate) fn new(
+        address: SocketAddr,
+        listen_options: &ListenOptions,
+        what: &str,
+        max_connections: usize,
+        max_per_address: usize,
+    ) -> io::Result<Self> {
+        let listener = listen(address, listen_options)?;
+        let address = listener.local_addr()?;
+        let tally = Tally::new(format!("{what} on {address}"));
+        let registry = Arc::new(Registry::new(tally, max_connections, max_per_address));
+        Ok(Bound { listener, listen: listen_options.clone(), address, registry })
     }
 
-    /// Ends it; then the port is free.
+    /// Starts to accept; every connection is served by a task of its own.
+    pub(crate) fn serve(self, create: Create<C>, serve: Serve<C>) -> Acceptor<C> {
+        let Bound { listener, listen, address, registry } = self;
+        let acceptor =
+            Acceptor { listen, address, registry, create, serve, task: Mutex::default() };
+        acceptor.start(listener);
+        acceptor
+    }
+}
+
+/// Makes the shared part of a connection.
+type Create<C> = fn(SocketAddr) -> C;
+/// Starts the task of a connection.
+type Serve<C> = Arc<dyn Fn(TcpStream, Place<C>) + Send + Sync>;
+
+/// The task that accepts; ended when dropped.
+pub(crate) struct Acceptor<C: Wake> {
+    listen: ListenOptions,
+    address: SocketAddr,
+    registry: Arc<Registry<C>>,
+    create: Create<C>,
+    serve: Serve<C>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<C: Wake> fmt::Debug for Acceptor<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl<C: Wake> Acceptor<C> {
+    fn start(&self, listener: TcpListener) {
+        let (registry, serve) = (Arc::clone(&self.registry), Arc::clone(&self.serve));
+        let keepalive = self.listen.keepalive;
+        let task = tokio::spawn(accept(listener, keepalive, registry, self.create, serve));
+        *lock(&self.task) = Some(task);
+    }
+
+    /// Where it listens, or listened.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it accepts.
+    pub(crate) fn is_listening(&self) -> bool {
+        lock(&self.task).is_some()
+    }
+
+    /// Ends it; then the port is free. Connections stay.
     pub(crate) async fn stop(&self) {
-        let task = lock(&self.0).take();
+        let task = lock(&self.task).take();
         if let Some(task) = task {
             task.abort();
             // It says that it was aborted.
             let _ = task.await;
         }
     }
+
+    /// Listens at the same address again after [`Acceptor::stop`]; nothing where it listens.
+    ///
+    /// # Errors
+    /// When the port was taken meanwhile.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        if !self.is_listening() {
+            self.start(listen(self.address, &self.listen)?);
+        }
+        Ok(())
+    }
 }
 
-impl Drop for Acceptor {
+impl<C: Wake> Drop for Acceptor<C> {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.0).take() {
+        if let Some(task) = lock(&self.task).take() {
             task.abort();
         }
     }
 }
 
-/// Accepts for ever. `create` makes the shared part of a connection, `serve` starts its task.
-pub(crate) async fn accept<C: Wake>(
+/// Accepts for ever.
+async fn accept<C: Wake>(
     listener: TcpListener,
     keepalive: Keepalive,
     registry: Arc<Registry<C>>,
-    create: impl Fn(SocketAddr) -> C,
-    serve: impl Fn(TcpStream, Place<C>),
+    create: Create<C>,
+    serve: Serve<C>,
 ) {
     loop {
         let (stream, peer) = match listener.accept().await {

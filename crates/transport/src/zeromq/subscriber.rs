@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use saltern_zmtp::{Config, Event, Limits, SocketType, encode_ping};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -119,6 +119,29 @@ impl From<Failure> for Lost {
 
 type Frames = Vec<Vec<u8>>;
 
+/// The peer's signs of life: anything that arrives over a subscription, and a way to ask for one.
+/// Its owner judges the silence; the subscription itself goes on. Clones share the subscription.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    ask: Arc<Notify>,
+    signs: watch::Receiver<u64>,
+}
+
+impl Pulse {
+    /// Sends a ZMTP PING, which every peer of ZMTP 3.1 answers. Its TTL is 0: the peer is not told
+    /// to give us up when we are late ourselves. Of a peer that does not know the question a sign
+    /// is made up at once: such a peer is left to TCP.
+    pub fn ping(&self) {
+        self.ask.notify_one();
+    }
+
+    /// Waits for the next sign; several at a time count as one. `false` when the subscription has
+    /// ended and no more will come. Cancellation-safe.
+    pub async fn sign(&mut self) -> bool {
+        self.signs.changed().await.is_ok()
+    }
+}
+
 /// One subscription. A task of its own reads the socket and answers heartbeats, also while
 /// nobody waits in [`Subscriber::next`]; dropping the subscriber ends it.
 #[derive(Debug)]
@@ -128,6 +151,7 @@ pub struct Subscriber {
     peer: SocketAddr,
     /// Microseconds plus one; 0 before the first PONG.
     latency: Arc<AtomicU64>,
+    pulse: Pulse,
     task: AbortHandle,
 }
 
@@ -159,6 +183,9 @@ impl Subscriber {
         link.flush().map_err(Failure::from)?;
         let (sender, messages) = mpsc::channel(options.queue.max(1));
         let latency = Arc::new(AtomicU64::new(0));
+        let ask = Arc::new(Notify::new());
+        let (signs, seen) = watch::channel(0);
+        let pulse = Pulse { ask: ask.clone(), signs: seen };
         let reader = Reader {
             link,
             waiting: VecDeque::new(),
@@ -168,9 +195,11 @@ impl Subscriber {
             ping_sent: Instant::now(),
             serial: 0,
             latency: latency.clone(),
+            ask,
+            signs,
         };
         let task = tokio::spawn(reader.run(sender)).abort_handle();
-        Ok(Subscriber { messages, lost: None, peer, latency, task })
+        Ok(Subscriber { messages, lost: None, peer, latency, pulse, task })
     }
 
     /// The next message, as frames. Messages that arrived before a loss come first. After the
@@ -196,6 +225,12 @@ impl Subscriber {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The peer's signs of life from now on.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Time from the last PING to its PONG; `None` before the first.
@@ -226,6 +261,9 @@ struct Reader {
     /// Number of the last PING: its context.
     serial: u32,
     latency: Arc<AtomicU64>,
+    /// Somebody wants a PING.
+    ask: Arc<Notify>,
+    signs: watch::Sender<u64>,
 }
 
 impl Reader {
@@ -233,9 +271,8 @@ impl Reader {
         let lost = loop {
             while let Some(message) = self.waiting.pop_front() {
                 let full = sender.capacity() == 0;
-                if sender.send(Ok(message)).await.is_err() {
-                    return;
-                }
+                let Some(permit) = self.room(&sender).await else { return };
+                permit.send(Ok(message));
                 if full {
                     // While we did not read, the peer could not be heard.
                     self.heard();
@@ -254,6 +291,20 @@ impl Reader {
         }
         // An error means that nobody listens any more.
         let _ = sender.send(Err(lost)).await;
+    }
+
+    /// Waits for room for one message. Meanwhile the peer cannot be heard, because we do not read:
+    /// it is not to blame for its silence.
+    async fn room<'a>(
+        &mut self,
+        sender: &'a mpsc::Sender<Result<Frames, Lost>>,
+    ) -> Option<mpsc::Permit<'a, Result<Frames, Lost>>> {
+        loop {
+            tokio::select! {
+                permit = sender.reserve() => return permit.ok(),
+                () = self.ask.notified() => self.heard(),
+            }
+        }
     }
 
     async fn step(&mut self) -> Result<(), LostReason> {
@@ -275,6 +326,14 @@ impl Reader {
                 Ok(())
             }
             () = timer => self.on_deadline(),
+            () = self.ask.notified() => {
+                if self.link.connection().peer_answers_pings() {
+                    self.ping();
+                } else {
+                    self.heard();
+                }
+                Ok(())
+            }
         }
     }
 
@@ -303,6 +362,7 @@ impl Reader {
     /// The peer gave a sign of life.
     fn heard(&mut self) {
         self.pinged = None;
+        self.signs.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -321,15 +381,19 @@ impl Reader {
         if self.pinged.is_some() {
             return Err(LostReason::Silent);
         }
+        self.ping();
+        self.pinged = Some(self.ping_sent);
+        self.next_ping = Some(self.ping_sent + heartbeat.interval);
+        Ok(())
+    }
+
+    fn ping(&mut self) {
         self.serial = self.serial.wrapping_add(1);
         let mut ping = Vec::with_capacity(16);
         // No TTL: it would tell the master to drop us when we are late ourselves, on a busy
         // machine for example, and a whole fleet would sign in anew at once.
         encode_ping(&mut ping, 0, &self.serial.to_be_bytes());
         self.link.send_control(ping);
-        let now = Instant::now();
-        (self.pinged, self.ping_sent) = (Some(now), now);
-        self.next_ping = Some(now + heartbeat.interval);
-        Ok(())
+        self.ping_sent = Instant::now();
     }
 }

@@ -13,6 +13,10 @@ use saltern_crypto::{CryptoError, EncAlgo, HashType, PrivateKey, SealKey, SigAlg
 /// What the token that accompanies each request of a minion says (wire-protocol §4.6).
 pub(crate) const TOKEN_TEXT: &[u8] = b"salt";
 
+/// The key under which Saltern's masters and minions tell each other more than Salt's do. Others
+/// do not look at it.
+pub(crate) const SALTERN: &str = "saltern";
+
 /// Who a minion is: its id, its key and the algorithms it asks for. Clones share it.
 #[derive(Clone)]
 pub struct Identity(Arc<IdentityInner>);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use saltern_base::time::epoch;
 use saltern_crypto::{CryptoError, PublicKey, SealKey, constant_time_eq, random_nonce};
-use saltern_value::msgpack::{self, Raw};
+use saltern_value::msgpack::{self, Encoding, Raw};
 use saltern_value::{Map, Value};
 
 use crate::auth::Identity;
@@ -76,13 +76,35 @@ impl ClientSession {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn seal(&self, mut load: Map, now: SystemTime) -> Result<SealedLoad, CryptoError> {
+    pub fn seal(&self, load: Map, now: SystemTime) -> Result<SealedLoad, CryptoError> {
+        self.seal_with(load, now, false)
+    }
+
+    /// As [`ClientSession::seal`], signed with the minion's key (`minion_sign_messages`) in the way
+    /// masters from 3006.26 on look at: over the load as it arrives there, without the fields
+    /// that the envelope alone needs.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn seal_signed(&self, load: Map, now: SystemTime) -> Result<SealedLoad, CryptoError> {
+        self.seal_with(load, now, true)
+    }
+
+    fn seal_with(
+        &self,
+        mut load: Map,
+        now: SystemTime,
+        sign: bool,
+    ) -> Result<SealedLoad, CryptoError> {
         let nonce = random_nonce()?;
         let id = self.identity.id().as_str();
         load.insert("nonce", nonce.as_str());
         load.insert("ts", epoch(now));
         load.insert("tok", self.identity.token());
         load.insert("id", id);
+        if sign {
+            load.insert("sig", self.signature(&load)?);
+        }
         let sealed = self.session.seal_map(&load, None)?;
         let body = reply::map(&Map::from([
             ("enc", Value::from("aes")),
@@ -93,6 +115,18 @@ impl ClientSession {
             ("sig_algo", Value::from(self.identity.sig_algo().name())),
         ]));
         Ok(SealedLoad { body, nonce })
+    }
+
+    fn signature(&self, load: &Map) -> Result<Vec<u8>, CryptoError> {
+        let mut signed = load.clone();
+        signed.remove("nonce");
+        signed.remove("tok");
+        // What the master serializes again is what it has read: text is text there even where it
+        // was bytes here.
+        let sent = msgpack::encode_map(&signed, Encoding::OldRaw);
+        let seen = msgpack::from_network(&sent).ok().and_then(Value::into_map).unwrap_or(signed);
+        let bytes = msgpack::encode_map(&seen, Encoding::Bin);
+        self.identity.key().sign(self.identity.sig_algo(), &bytes)
     }
 
     /// Opens the answer to any request but `_pillar`.

@@ -104,6 +104,7 @@ pub fn credentials(master: &PrivateKey, aes: SealKey, session: SealKey) -> Crede
         store_master_key: None,
         signature_verified: false,
         verified_with: None,
+        hints: saltern_wire::auth::client::Hints::default(),
         warnings: Vec::new(),
     }
 }

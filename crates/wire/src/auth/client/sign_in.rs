@@ -1,13 +1,16 @@
 //! One try to sign in: the request, and the checks of its answer in an order in which nothing is
 //! given back to be stored before all of them have passed.
 
+use std::time::Duration;
+
 use saltern_crypto::{CryptoError, PublicKey, SealKey, clean_pem, constant_time_eq, random_nonce};
 use saltern_value::msgpack::{self, Raw};
 use saltern_value::{Map, Value};
 
 use super::error::{Failure, SignInError};
+use super::hints::Hints;
 use super::trust::{Known, Presented, Trust, Warning};
-use crate::auth::{Identity, aes_digest};
+use crate::auth::{Identity, SALTERN, aes_digest};
 use crate::{envelope, limits};
 
 /// The file with the key of a master seen before (`minion_master.pub`), as the minion found it.
@@ -39,9 +42,26 @@ pub enum Outcome {
     Pending,
     /// The operator has rejected our key, or another key is on record for our id.
     Rejected,
+    /// As before, from a master that tells the two apart: another key is on record for our id.
+    Denied,
     /// The master has as many minions as it wants.
     Full,
+    /// It has too many sign-ins to look at now.
+    Busy {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// It is being emptied.
+    Draining {
+        /// When to ask again.
+        retry_after: Duration,
+        /// The master it sends us to.
+        to: Option<String>,
+    },
 }
+
+/// When to come again where the master did not say.
+const COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a signed-in minion works with.
 #[derive(Clone, Debug)]
@@ -60,6 +80,8 @@ pub struct Credentials {
     pub signature_verified: bool,
     /// Name of that verification key.
     pub verified_with: Option<String>,
+    /// What a Saltern master adds.
+    pub hints: Hints,
     /// To be logged.
     pub warnings: Vec<Warning>,
 }
@@ -89,6 +111,20 @@ impl SignIn {
         cached: &CachedKey,
         autosign_grains: Option<&Map>,
     ) -> Result<(Self, Vec<u8>), CryptoError> {
+        Self::begin_as(identity, cached, autosign_grains, false)
+    }
+
+    /// As [`SignIn::begin`]; `standby` tells a Saltern master that we only want to be ready to
+    /// come, and are served elsewhere.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn begin_as(
+        identity: &Identity,
+        cached: &CachedKey,
+        autosign_grains: Option<&Map>,
+        standby: bool,
+    ) -> Result<(Self, Vec<u8>), CryptoError> {
         let known = cached.known();
         let nonce = random_nonce()?;
         let mut load = Map::from([
@@ -98,6 +134,7 @@ impl SignIn {
             ("enc_algo", identity.enc_algo().name()),
             ("sig_algo", identity.sig_algo().name()),
         ]);
+        load.insert(SALTERN, Hints::asked(standby));
         if let Some(grains) = autosign_grains {
             load.insert("autosign_grains", grains.clone());
         }
@@ -140,10 +177,17 @@ impl SignIn {
             Known::Unreadable => return Err(Failure::CachedKeyUnreadable.into()),
             Known::Nothing => self.check_nonce(inner)?,
         }
-        match inner.get("ret") {
-            Some(Value::Bool(true)) => Ok(Outcome::Pending),
-            Some(Value::Bool(false)) => Ok(Outcome::Rejected),
-            Some(Value::Str(word)) if word == "full" => Ok(Outcome::Full),
+        let hints = Hints::of(inner);
+        let retry_after = hints.retry_after.unwrap_or(COME_AGAIN);
+        match (inner.get("ret"), hints.why.as_deref()) {
+            (Some(Value::Bool(true)), _) => Ok(Outcome::Pending),
+            (Some(Value::Bool(false)), Some("denied")) => Ok(Outcome::Denied),
+            (Some(Value::Bool(false)), _) => Ok(Outcome::Rejected),
+            (Some(Value::Str(word)), why) if word == "full" => Ok(match why {
+                Some("busy") => Outcome::Busy { retry_after },
+                Some("draining") => Outcome::Draining { retry_after, to: hints.to },
+                _ => Outcome::Full,
+            }),
             _ => Err(Failure::Malformed("ret").into()),
         }
     }
@@ -183,6 +227,7 @@ impl SignIn {
             store_master_key: trusted.store.then(|| clean_pem(pem)),
             signature_verified: trusted.verified_with.is_some(),
             verified_with: trusted.verified_with,
+            hints: Hints::of(inner),
             warnings: trusted.warning.into_iter().collect(),
             master_key: master,
         })

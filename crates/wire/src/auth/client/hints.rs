@@ -1,0 +1,86 @@
+//! What a Saltern master adds to its answers under the key `saltern`, inside the signed load.
+//! Other masters send none of it, and nothing depends on it.
+
+use std::time::Duration;
+
+use saltern_value::{Map, Value};
+
+use crate::auth::SALTERN;
+
+/// Longest time a master may ask us to stay away: it must not be able to lock us out.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Longest text that is kept.
+const TEXT: usize = 256;
+
+/// Additions to an answer. Of an answer that was refused they are as trustworthy as the refusal
+/// itself: without a key known beforehand anybody may have written them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// The master's version.
+    pub version: Option<String>,
+    /// The master's clock, in seconds since 1970.
+    pub time: Option<f64>,
+    /// How many minions are connected to it.
+    pub minions: Option<u64>,
+    /// Why it refused, in one word.
+    pub why: Option<String>,
+    /// When to come again.
+    pub retry_after: Option<Duration>,
+    /// The master it would send us to.
+    pub to: Option<String>,
+}
+
+impl Hints {
+    /// Reads what can be read; what makes no sense is left out.
+    pub(super) fn of(inner: &Map) -> Self {
+        let Some(map) = inner.get(SALTERN).and_then(Value::as_map) else { return Hints::default() };
+        let text = |name: &str| {
+            let text = map.get_str(name).filter(|text| !text.is_empty() && text.len() <= TEXT);
+            text.map(str::to_owned)
+        };
+        let number =
+            |name: &str| map.get(name).and_then(Value::as_f64).filter(|n| n.is_finite());
+        let after = number("retry_after").and_then(|s| Duration::try_from_secs_f64(s).ok());
+        Hints {
+            version: text("version"),
+            time: number("time"),
+            minions: map.get("minions").and_then(Value::as_int).and_then(|n| u64::try_from(n).ok()),
+            why: text("why"),
+            retry_after: after.map(|after| after.min(LONGEST)),
+            to: text("to"),
+        }
+    }
+
+    /// What we add to a request: our version, and whether we only want to be ready for later.
+    pub(super) fn asked(standby: bool) -> Map {
+        Map::from([
+            ("version", Value::from(env!("CARGO_PKG_VERSION"))),
+            ("standby", Value::from(standby)),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_are_read_within_bounds_and_nonsense_is_left_out() {
+        let map = Map::from([
+            ("version", Value::from("1.2")),
+            ("time", Value::from(12.5)),
+            ("minions", Value::from(7)),
+            ("why", Value::from("busy")),
+            ("retry_after", Value::from(1e9)),
+            ("to", Value::from("")),
+        ]);
+        let hints = Hints::of(&Map::from([(SALTERN, Value::Map(map))]));
+        assert_eq!(hints.retry_after, Some(LONGEST));
+        assert_eq!((hints.minions, hints.to), (Some(7), None));
+        let bad = Map::from([("retry_after", Value::from(-1.0)), ("minions", Value::from("x"))]);
+        let bad = Hints::of(&Map::from([(SALTERN, Value::Map(bad))]));
+        assert_eq!(bad, Hints::default());
+        assert_eq!(Hints::of(&Map::new()), Hints::default());
+    }
+}
