@@ -10,7 +10,7 @@ use crate::run::{Done, cargo, output};
 const LAYERS: &[&[&str]] = &[
     &["base", "value"],
     &["crypto", "zmtp", "wire", "target", "output", "failover"],
-    &["transport", "config"],
+    &["transport", "config", "simulate"],
     &["event", "store", "fileserver", "pillar", "grains"],
     &["modules", "client"],
     &["master", "minion"],
@@ -21,7 +21,8 @@ const SIDEWAYS: &[(&str, &str)] =
     &[("wire", "crypto"), ("value", "base"), ("pillar", "fileserver")];
 
 /// Crates that must not see the world: no runtime, no sockets.
-const PURE: &[&str] = &["base", "value", "crypto", "zmtp", "wire", "target", "output", "failover"];
+const PURE: &[&str] =
+    &["base", "value", "crypto", "zmtp", "wire", "target", "output", "failover", "simulate"];
 
 /// Fails with every arrow that points the wrong way.
 pub fn check() -> Done {

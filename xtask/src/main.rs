@@ -5,6 +5,7 @@ mod deb;
 mod dist;
 mod layers;
 mod run;
+mod simulate;
 mod test;
 mod venvs;
 
@@ -21,6 +22,9 @@ cargo xtask COMMAND
   deb [--host] [--try]
                   the Debian package, of the static build or (--host) the release build; --try
                   installs and runs it in a fresh Debian (root, debootstrap)
+  simulate [--seeds N] [--seed S] [--minutes M] [--trace]
+                  histories of a fleet in simulated time, with faults by chance; a seed that
+                  breaks a promise is printed and can be run again, step by step
   bench [NAME]    Saltern beside real Salt, measured in one run
 ";
 
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         Some("layers") => layers::check(),
         Some("dist") => dist::build(),
         Some("deb") => deb::run(rest),
+        Some("simulate") => simulate::run(rest),
         Some("bench") => run::bench(rest),
         _ => {
             eprint!("{HELP}");

@@ -65,7 +65,8 @@ fn control(stage: &Path, version: &str, arch: &str, needs_libc: bool) -> Result<
     let template = fs::read_to_string(&template).map_err(|e| at(&template, e))?;
     let size = output(Command::new("du").args(["-sk", "--apparent-size"]).arg(stage))?;
     let size = size.split_whitespace().next().unwrap_or("0");
-    let depends = if needs_libc { format!("libc6 (>= {})", libc_version()?) } else { String::new() };
+    let depends =
+        if needs_libc { format!("libc6 (>= {})", libc_version()?) } else { String::new() };
     let text: String = template
         .replace("@VERSION@", version)
         .replace("@ARCH@", arch)
