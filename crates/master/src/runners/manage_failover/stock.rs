@@ -20,12 +20,13 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 const GATHER: Duration = Duration::from_secs(3);
 
 /// The options that decide. With `master_type: failover` a stock minion has the master in use in
-/// `master` and the list in `master_list`; with several at a time it sets `multimaster`.
+/// `master` and the list in `master_list`. With several at a time each connection answers for
+/// itself; all but the first of them have `beacons_leader: False`.
 const OPTIONS: [&str; 6] = [
     "master_type",
     "master",
     "master_list",
-    "multimaster",
+    "beacons_leader",
     "master_alive_interval",
     "verify_master_pubkey_sign",
 ];
@@ -106,12 +107,14 @@ impl Answer {
                      cannot be known"
                 ))
             }
-            _ if self.option("multimaster").truthy() || listed > 1 => unknown(
-                "is set to use several masters at a time; whether the others take it cannot be \
-                 known"
+            _ if listed > 1 || self.option("beacons_leader") == &Value::Bool(false) => unknown(
+                "uses several masters at a time; whether the others take it cannot be known"
                     .to_owned(),
             ),
-            _ => lost("has one master only"),
+            _ => lost(
+                "does not leave a dead master (master_type is str); only if its list names \
+                 several do the others keep it",
+            ),
         }
     }
 }
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(fate(&[]), Fate::Unknown);
         assert_eq!(fate(&[("master_type", "str".into()), ("master", "m1".into())]), Fate::Lost);
         assert_eq!(
-            fate(&[("master_type", "str".into()), ("multimaster", true.into())]),
+            fate(&[("master_type", "str".into()), ("beacons_leader", false.into())]),
             Fate::Unknown
         );
         assert_eq!(fate(&[failover.clone(), two.clone(), alive.clone()]), Fate::Unknown);
