@@ -12,18 +12,25 @@ use crate::types::{Action, Attempt, Channel, LossReason, Master, Notice, Ready, 
 /// The time of doubt.
 #[derive(Debug)]
 pub(crate) struct Doubt {
+    channel: Channel,
     /// Without a sign of life until then the master is lost.
     deadline: Instant,
-    /// The same once the fresh connection has failed.
-    alone: Instant,
-    /// The fresh connection to the same master.
-    pub(crate) fresh: Option<Flight>,
+    /// The same if the master is heard on its other channel meanwhile, so that only the way may be
+    /// bad; on a good one that is no later.
+    patient: Instant,
+    /// Fresh connections to the same master: one, and on a bad way a second.
+    pub(crate) fresh: Vec<Flight>,
+    /// When one more fresh connection is tried: soon after the last one failed, and where that may
+    /// take long, while it is still under way.
+    again: Instant,
     /// The connection to another one.
     pub(crate) other: Option<Flight>,
     /// The other one is signed in and subscribed.
     pub(crate) other_ready: bool,
     /// The others that were tried.
     tried: Vec<Master>,
+    /// The master was heard on the other channel.
+    heard: bool,
 }
 
 impl Doubt {
@@ -32,15 +39,20 @@ impl Doubt {
     }
 
     pub(crate) fn wake_at(&self) -> Instant {
-        let fresh = self.fresh.iter().map(|flight| flight.deadline);
-        let other = self.other.iter().filter(|_| !self.other_ready).map(|flight| flight.deadline);
-        fresh.chain(other).fold(self.deadline, Instant::min)
+        let again = (self.fresh.len() < Policy::FRESH).then_some(self.again);
+        let other = self.other.iter().filter(|_| !self.other_ready);
+        let deadlines = self.fresh.iter().chain(other).map(|flight| flight.deadline);
+        deadlines.chain(again).fold(self.limit(), Instant::min)
+    }
+
+    fn limit(&self) -> Instant {
+        if self.heard { self.deadline.max(self.patient) } else { self.deadline }
     }
 
     pub(crate) fn slept(&mut self, lost: Duration) {
         self.deadline += lost;
-        self.alone += lost;
-        for flight in [&mut self.fresh, &mut self.other].into_iter().flatten() {
+        self.patient += lost;
+        for flight in self.fresh.iter_mut().chain(&mut self.other) {
             flight.slept(lost);
         }
     }
@@ -56,24 +68,28 @@ impl Machine {
             self.dumb(channel, now, out);
             return;
         }
-        let (master, time, doubted) = (link.master, link.doubt_time(channel), link.doubt.is_some());
-        let longest = link.watch(channel).map_or(time, |watch| watch.timing.longest_doubt());
-        // With nowhere else to go, a connection that may recover is given up last.
-        let only = self.candidates.len() == 1;
+        let (master, doubted) = (link.master, link.doubt.is_some());
+        let (time, patient) = (link.doubt_time(channel), link.patient_time(channel));
         // The question may have got lost, rather than the master.
         self.ask(channel, now, out);
         if doubted {
             return;
         }
         let fresh = self.new_flight(master, false, now, out);
+        // With nowhere else to go, a connection that may recover is given up last.
+        let only = self.candidates.len() == 1;
         if let Some(link) = self.link() {
+            let longest = link.watch(channel).map_or(time, |watch| watch.timing.longest_doubt());
             link.doubt = Some(Doubt {
+                channel,
                 deadline: now + if only { longest } else { time },
-                alone: now + time,
-                fresh: Some(fresh),
+                patient: now + patient,
+                fresh: vec![fresh],
+                again: now + if time < Policy::BAD_WAY { longest } else { time / 4 },
                 other: None,
                 other_ready: false,
                 tried: Vec::new(),
+                heard: false,
             });
         }
         self.try_other(now, out);
@@ -127,8 +143,15 @@ impl Machine {
         }
     }
 
-    /// Ends the doubt if every channel was heard.
-    pub(crate) fn doubt_over(&mut self, out: &mut Vec<Action>) {
+    /// Something was heard on this channel: ends the doubt if nothing is missing any more.
+    pub(crate) fn doubt_heard(&mut self, channel: Channel, out: &mut Vec<Action>) {
+        if let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) {
+            doubt.heard |= doubt.channel != channel;
+        }
+        self.doubt_over(out);
+    }
+
+    fn doubt_over(&mut self, out: &mut Vec<Action>) {
         let Some(link) = self.link() else { return };
         if link.is_overdue() {
             return;
@@ -141,22 +164,38 @@ impl Machine {
     }
 
     pub(crate) fn doubt_wake(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) else { return };
-        if doubt.deadline <= now {
+        let Some(link) = self.link() else { return };
+        let master = link.master;
+        let Some(doubt) = &link.doubt else { return };
+        if doubt.limit() <= now {
             self.on_lost(LossReason::Silent, now, out);
             return;
         }
         let late = |flight: &Flight| flight.deadline <= now;
-        let fresh = doubt.fresh.as_ref().filter(|flight| late(flight));
-        let other = doubt.other.as_ref().filter(|flight| !doubt.other_ready && late(flight));
-        let overdue: Vec<Attempt> = fresh.into_iter().chain(other).map(|f| f.attempt).collect();
+        let other = doubt.other.iter().filter(|_| !doubt.other_ready);
+        let flights = doubt.fresh.iter().chain(other).filter(|flight| late(flight));
+        let overdue: Vec<Attempt> = flights.map(|flight| flight.attempt).collect();
         for attempt in overdue {
             out.push(Action::Abandon { attempt });
             self.on_verdict(attempt, Verdict::Soft(Soft::Timeout), now, out);
         }
+        self.fresh_again(master, now, out);
     }
 
-    /// A verdict on one of the two; whether it was.
+    fn fresh_again(&mut self, master: Master, now: Instant, out: &mut Vec<Action>) {
+        let Some(doubt) = self.link().and_then(|link| link.doubt.as_ref()) else { return };
+        if doubt.fresh.len() >= Policy::FRESH || doubt.again > now {
+            return;
+        }
+        let fresh = self.new_flight(master, false, now, out);
+        if let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) {
+            doubt.fresh.push(fresh);
+            // Not a third one before one of these has failed.
+            doubt.again = now + Policy::PATIENCE_CEILING;
+        }
+    }
+
+    /// A verdict on one of these tries; whether it was.
     pub(crate) fn doubt_verdict(
         &mut self,
         attempt: Attempt,
@@ -165,7 +204,8 @@ impl Machine {
         out: &mut Vec<Action>,
     ) -> bool {
         let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) else { return false };
-        if let Some(fresh) = doubt.fresh.take_if(|flight| flight.attempt == attempt) {
+        if let Some(at) = doubt.fresh.iter().position(|flight| flight.attempt == attempt) {
+            let fresh = doubt.fresh.swap_remove(at);
             self.fresh_verdict(&fresh, verdict, now, out);
             return true;
         }
@@ -173,9 +213,10 @@ impl Machine {
             return false;
         }
         if verdict == Verdict::Ok {
-            let Some(other) = doubt.other.as_ref().filter(|f| f.attempt == attempt) else {
+            let Some(other) = doubt.other.as_mut().filter(|f| f.attempt == attempt) else {
                 return false;
             };
+            other.took = Some(now.saturating_duration_since(other.started));
             let master = other.master;
             doubt.other_ready = true;
             self.judge(master, verdict, now);
@@ -199,7 +240,17 @@ impl Machine {
         match verdict {
             Verdict::Ok => self.refresh(fresh, now, out),
             Verdict::Soft(Soft::Busy { .. }) => {
-                // It lives and has too much to do: to leave it now would only move the crowd.
+                // It lives and has too much to do: to leave it now would only move the crowd. But a
+                // subscription that stays silent brings no jobs, however alive the master is.
+                let elsewhere = self.candidates.len() > 1;
+                if let Some(link) = self.link() {
+                    let deaf = link.watch(Channel::Publications).is_some_and(|w| w.is_overdue());
+                    link.deaf += u32::from(deaf);
+                    if link.deaf > 1 && elsewhere {
+                        self.given_up(verdict, LossReason::Silent, now, out);
+                        return;
+                    }
+                }
                 if let Some(link) = self.link() {
                     let overdue = link.watches.iter_mut().filter(|watch| watch.is_overdue());
                     overdue.for_each(|watch| watch.forgive(now));
@@ -210,10 +261,8 @@ impl Machine {
             Verdict::Soft(
                 Soft::Unresolved | Soft::Timeout | Soft::Broken | Soft::Full | Soft::Clock { .. },
             ) => {
-                let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) else { return };
-                doubt.deadline = doubt.deadline.min(doubt.alone);
-                if doubt.deadline <= now {
-                    self.on_lost(LossReason::Silent, now, out);
+                if let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) {
+                    doubt.again = now.max(fresh.started + Policy::NEXT_START);
                 }
             }
             Verdict::Soft(Soft::Refused) => self.given_up(verdict, LossReason::Refused, now, out),
@@ -243,7 +292,8 @@ impl Machine {
     fn refresh(&mut self, fresh: &Flight, now: Instant, out: &mut Vec<Action>) {
         let Some(link) = self.link() else { return };
         let old = std::mem::replace(&mut link.attempt, fresh.attempt);
-        link.watches.iter_mut().for_each(|watch| watch.renew(now));
+        let took = now.saturating_duration_since(fresh.started);
+        link.watches.iter_mut().for_each(|watch| watch.renew(took, now));
         let doubt = link.doubt.take();
         out.push(Action::Adopt { attempt: fresh.attempt, master: fresh.master });
         for flight in doubt.iter().flat_map(Doubt::flights) {

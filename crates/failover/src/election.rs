@@ -12,6 +12,8 @@ pub(crate) struct Flight {
     pub(crate) attempt: Attempt,
     pub(crate) master: Master,
     pub(crate) started: Instant,
+    /// How long it took, once it has succeeded and is not used yet.
+    pub(crate) took: Option<Duration>,
     pub(crate) deadline: Instant,
     /// Only the subscription is left to do.
     pub(crate) warm: bool,

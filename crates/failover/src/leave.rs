@@ -183,7 +183,9 @@ impl Machine {
         self.replace(&flight, reason, now, out);
         if reason == LossReason::Drained {
             let retry_after = Policy::DRAINED;
-            self.judge(old, Verdict::Soft(Soft::Draining { retry_after }), now);
+            // Asked last, but not never: it did not say for how long, and the others may die.
+            let draining = Verdict::Soft(Soft::Draining { retry_after });
+            self.standby.learn(old, draining, now, self.rng.f64());
         }
         true
     }

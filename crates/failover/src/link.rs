@@ -23,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) doubt: Option<Doubt>,
     /// Channels that went silent before they were ever heard, one connection after the other.
     pub(crate) never_heard: u32,
+    /// How often in a row the subscription was silent while the master was too busy for another.
+    pub(crate) deaf: u32,
     pub(crate) failback: Option<Failback>,
     pub(crate) leaving: Option<Leaving>,
 }
@@ -49,6 +51,13 @@ impl Link {
     /// better how slow the way is.
     pub(crate) fn doubt_time(&self, channel: Channel) -> Duration {
         let fit = self.watches.iter().map(Watch::doubt_fit).max().unwrap_or_default();
+        let watch = self.watches.iter().find(|watch| watch.channel == channel);
+        watch.map_or(Policy::DOUBT_FLOOR, |watch| watch.timing.doubt_time(fit))
+    }
+
+    /// The same when the master is known to live: so long that even a bad way is gone.
+    pub(crate) fn patient_time(&self, channel: Channel) -> Duration {
+        let fit = self.watches.iter().map(Watch::patient_fit).max().unwrap_or_default();
         let watch = self.watches.iter().find(|watch| watch.channel == channel);
         watch.map_or(Policy::DOUBT_FLOOR, |watch| watch.timing.doubt_time(fit))
     }
@@ -112,7 +121,8 @@ impl Machine {
         self.note_switch(flight.master, now, out);
         // How long the way here took says how far it is: about so many times there and back.
         let steps = if flight.warm { 3 } else { 6 };
-        let guess = now.saturating_duration_since(flight.started) / steps;
+        let took = flight.took.unwrap_or(now.saturating_duration_since(flight.started));
+        let guess = took / steps;
         let guess = guess.min(Duration::from_millis(700));
         let dumb = self.candidates.get(flight.master.0).map(|c| c.dumb).unwrap_or_default();
         let mut watches = Vec::with_capacity(2);
@@ -133,6 +143,7 @@ impl Machine {
             watches,
             doubt: None,
             never_heard: 0,
+            deaf: 0,
             failback: failback.map(|interval| Failback::new(interval, now)),
             leaving: None,
         }));
@@ -198,18 +209,18 @@ impl Machine {
             }
             // A master whose connection broke is not the first to be tried again.
             let keep = reason == LossReason::Silent;
-            match doubt.fresh {
-                Some(fresh) if keep => flights.push(fresh),
-                Some(fresh) => out.push(Action::Abandon { attempt: fresh.attempt }),
-                None => {}
+            if keep {
+                flights.extend(doubt.fresh);
+            } else {
+                out.extend(doubt.fresh.iter().map(|f| Action::Abandon { attempt: f.attempt }));
             }
             flights.extend(doubt.other);
         }
         flights.extend(link.flights().cloned());
-        // One master is tried once.
+        // One master is tried once, and nobody whose time is over.
         let mut kept: Vec<Flight> = Vec::new();
         for flight in flights {
-            if kept.iter().any(|k| k.master == flight.master) {
+            if flight.deadline <= now || kept.iter().any(|k| k.master == flight.master) {
                 out.push(Action::Abandon { attempt: flight.attempt });
             } else {
                 kept.push(flight);
@@ -253,15 +264,21 @@ impl Machine {
             self.failback_wake(now, out);
             return;
         }
-        let wants: Vec<Want> =
-            link.watches.iter_mut().map(|watch| watch.on_result(probe, result, now)).collect();
-        for want in wants {
-            if let Want::Lost(reason) = want {
-                self.on_lost(reason, now, out);
-                return;
+        let mut lost = None;
+        let mut heard = None;
+        for watch in &mut link.watches {
+            match watch.on_result(probe, result, now) {
+                Want::Lost(reason) => lost = Some(reason),
+                Want::Heard => heard = Some(watch.channel),
+                Want::Nothing | Want::Ask { .. } | Want::Doubt => {}
             }
         }
-        self.doubt_over(out);
+        if let Some(reason) = lost {
+            self.on_lost(reason, now, out);
+        }
+        if let Some(channel) = heard {
+            self.doubt_heard(channel, out);
+        }
         self.watches_wake(now, out);
     }
 
@@ -270,7 +287,7 @@ impl Machine {
         for channel in [Channel::Publications, Channel::Requests] {
             let Some(watch) = self.link().and_then(|link| link.watch(channel)) else { continue };
             match watch.on_wake(now) {
-                Want::Nothing => {}
+                Want::Nothing | Want::Heard => {}
                 Want::Ask { .. } => self.ask(channel, now, out),
                 Want::Lost(reason) => self.on_lost(reason, now, out),
                 Want::Doubt => self.on_overdue(channel, now, out),

@@ -270,7 +270,10 @@ impl Machine {
             && let Some(watch) = link.watch(channel)
         {
             note(watch, now);
-            self.doubt_over(out);
+            if channel == Channel::Publications {
+                link.deaf = 0;
+            }
+            self.doubt_heard(channel, out);
         }
     }
 

@@ -108,6 +108,10 @@ impl Policy {
     /// So many times in a row that excuses the masters; a host that always sleeps must still
     /// leave a dead one.
     pub const SLEPT_OFTEN: u32 = 3;
+    /// Fresh connections to a master in doubt at a time.
+    pub const FRESH: usize = 2;
+    /// The way to a master is bad when a fresh connection may take so long.
+    pub const BAD_WAY: Duration = Duration::from_secs(3);
     /// A channel that never answered on so many connections in a row says nothing by its silence.
     pub const DUMB: u32 = 3;
     /// Longest time a busy or draining master may send us away for.

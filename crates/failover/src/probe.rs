@@ -17,6 +17,8 @@ pub(crate) enum Want {
         /// It must carry a proof of the session key.
         authenticated: bool,
     },
+    /// The master answered.
+    Heard,
     /// Nothing was heard in time.
     Doubt,
     /// The master is lost.
@@ -86,6 +88,11 @@ impl Watch {
     pub(crate) fn doubt_fit(&self) -> Duration {
         let peak = self.delays.peak();
         self.delays.smooth() * 8 + peak + peak / 2
+    }
+
+    /// The same with all the time that a bad way may need; hardly more on a good one.
+    pub(crate) fn patient_fit(&self) -> Duration {
+        self.delays.smooth() * 20 + self.delays.peak()
     }
 
     /// How long answers are of interest: until the master would count as lost.
@@ -201,7 +208,7 @@ impl Watch {
                 self.received(now);
                 self.unproven = unproven;
                 self.proving = false;
-                Want::Nothing
+                Want::Heard
             }
             ProbeResult::Refused if self.channel == Channel::Requests => {
                 Want::Lost(LossReason::Refused)
@@ -239,9 +246,12 @@ impl Watch {
         self.heard = false;
     }
 
-    /// A fresh connection to the same master is in use.
-    pub(crate) fn renew(&mut self, now: Instant) {
-        self.forgive(now);
+    /// A fresh connection to the same master is in use, which took so long to come about. That
+    /// says how slow the way is; the silence before only says that the old connection was dead.
+    pub(crate) fn renew(&mut self, took: Duration, now: Instant) {
+        self.delays.at_least(took, now);
+        self.quiet(now + self.timing.interval);
+        self.heard = false;
         self.proving = false;
         self.unproven = 0;
     }
@@ -306,7 +316,7 @@ mod tests {
         for number in 0..8 {
             now = watch.wake_at().unwrap();
             asked.push(ask(&mut watch, number, now));
-            assert_eq!(watch.on_result(Probe(number), ProbeResult::Alive, now), Want::Nothing);
+            assert_eq!(watch.on_result(Probe(number), ProbeResult::Alive, now), Want::Heard);
         }
         assert_eq!(asked, [false, false, false, true, false, false, false, true]);
         watch.heard(now);

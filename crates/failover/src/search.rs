@@ -89,7 +89,7 @@ impl Machine {
         let (attempt, warm) = (Attempt(self.new_id()), kept && warm);
         out.push(Action::Try { attempt, master, warm });
         let deadline = now + self.policy.attempt_timeout;
-        Flight { attempt, master, started: now, deadline, warm }
+        Flight { attempt, master, started: now, took: None, deadline, warm }
     }
 
     /// Nobody took us: when does the next round begin?

@@ -209,7 +209,7 @@ impl Standby {
         // One at a time, but a slow one does not keep the others waiting.
         self.next_start = Some(now + Policy::HEAD_START);
         let (started, deadline, warm) = (now, now + timeout, false);
-        self.flights.push(Flight { attempt, master, started, deadline, warm });
+        self.flights.push(Flight { attempt, master, started, took: None, deadline, warm });
     }
 
     /// Ends a sign-in that is under way.

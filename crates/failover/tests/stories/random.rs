@@ -43,7 +43,7 @@ fn policy(rng: &mut fastrand::Rng, masters: usize) -> Policy {
         failback_interval: some(60_000),
         heartbeat_interval: some(5_000),
         probe_interval: some(5_000),
-        attempt_timeout: some(20_000).unwrap_or(secs(5)),
+        attempt_timeout: some(20_000).unwrap_or(secs(5)).max(RTT * 2),
         acceptance_wait: some(30_000).unwrap_or_default(),
         acceptance_wait_max: some(90_000).unwrap_or_default(),
         standby: rng.u8(0..4) > 0,
