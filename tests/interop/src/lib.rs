@@ -7,6 +7,7 @@
 
 mod address;
 pub mod bench;
+pub mod chaos;
 mod fault;
 mod fleet;
 mod master;
@@ -14,6 +15,7 @@ mod minion;
 mod net;
 mod peer;
 mod process;
+mod proxy;
 mod skip;
 pub mod wait;
 mod wire;
@@ -26,4 +28,5 @@ pub use minion::Minion;
 pub use net::{Host, Net, Quality};
 pub use peer::{Peer, saltern};
 pub use process::{Output, Program};
+pub use proxy::{Proxy, Way};
 pub use skip::skipped;

@@ -22,3 +22,8 @@ pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+/// Between two looks of a loop that is not one of the above.
+pub fn pause() {
+    std::thread::sleep(Duration::from_secs(1));
+}
