@@ -4,6 +4,7 @@ mod check;
 mod deb;
 mod dist;
 mod layers;
+mod packages;
 mod run;
 mod simulate;
 mod test;
@@ -25,6 +26,9 @@ cargo xtask COMMAND
   simulate [--seeds N] [--seed S] [--minutes M] [--trace]
                   histories of a fleet in simulated time, with faults by chance; a seed that
                   breaks a promise is printed and can be run again, step by step
+  chaos --minutes N [--seed S] [--minions N] [--json]
+                  random faults in a fleet under constant jobs, in network namespaces (root); what
+                  was lost, run twice or long alone
   bench [NAME]    Saltern beside real Salt, measured in one run
 ";
 
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some("dist") => dist::build(),
         Some("deb") => deb::run(rest),
         Some("simulate") => simulate::run(rest),
+        Some("chaos") => run::chaos(rest),
         Some("bench") => run::bench(rest),
         _ => {
             eprint!("{HELP}");

@@ -39,9 +39,20 @@ pub fn output(command: &mut Command) -> Result<String, String> {
 /// The benchmarks: a program of their own, because they use the bench of the interop tests.
 pub fn bench(args: &[String]) -> Done {
     crate::venvs::make()?;
-    run(cargo().args(["build", "--release", "--package", "saltern"]))?;
+    crate::packages::install();
+    crate::test::build_program()?;
     run(cargo()
         .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", "bench"])
+        .arg("--")
+        .args(args))
+}
+
+/// Random faults in a fleet; the same kind of program.
+pub fn chaos(args: &[String]) -> Done {
+    crate::packages::install();
+    crate::test::build_program()?;
+    run(cargo()
+        .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", "chaos"])
         .arg("--")
         .args(args))
 }
