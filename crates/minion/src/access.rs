@@ -82,7 +82,8 @@ impl Access {
             .filter_map(|name| grains.get(name).map(|value| (name.as_str(), value.clone())))
             .collect();
         let autosign = (!opts.autosign_grains.is_empty()).then_some(autosign);
-        let keys = MasterKeys::new(&opts, settings.masters.len());
+        let keys =
+            MasterKeys::new(&opts, settings.masters.iter().map(|a| a.name().to_owned()).collect());
         let taken = Mutex::new(Taken::new(&opts.cachedir, settings.jids_remembered));
         Ok(Arc::new(Access {
             opts,
@@ -140,11 +141,12 @@ impl Access {
         let cached = self.keys.known(master);
         let crypto = |e| NotSignedIn::Failed(SignInError::from(Failure::Crypto(e)));
         let standby = purpose == Purpose::Standby;
+        let trust = self.keys.trust(master, self.settings.hash_type);
+        let holds = &trust.verification_keys;
         let (sign_in, body) =
-            SignIn::begin_as(&self.identity, &cached, self.autosign.as_ref(), standby)
+            SignIn::begin_as(&self.identity, &cached, self.autosign.as_ref(), standby, holds)
                 .map_err(crypto)?;
         let answer = requester.request(body, self.settings.auth_timeout).await?;
-        let trust = keys::trust(&self.opts, self.settings.hash_type);
         match sign_in.finish(&trust, &answer).map_err(NotSignedIn::Failed)? {
             Outcome::Accepted(credentials) => {
                 self.report(master, &credentials, purpose);
@@ -185,12 +187,6 @@ impl Access {
 }
 
 impl NotSignedIn {
-    /// Whether the file with the master's key has to do with it.
-    pub(crate) fn is_about_cached_key(&self) -> bool {
-        let NotSignedIn::Failed(error) = self else { return false };
-        matches!(error.failure, Failure::KeyChanged | Failure::CachedKeyUnreadable)
-    }
-
     /// What the failure means for the choice of a master.
     pub(crate) fn verdict(&self) -> Verdict {
         let failed = match self {

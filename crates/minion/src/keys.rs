@@ -1,18 +1,19 @@
-//! The minion's files in its pki directory: its own pair, the key of the master it knows, and the
-//! keys that vouch for masters.
+//! The minion's files in its pki directory: its own pair, the keys of the masters it knows, and
+//! the keys that vouch for masters.
 
-use std::collections::HashMap;
+mod masters;
+mod trusted;
+
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use saltern_base::atomic_file;
 use saltern_config::MinionOptions;
-use saltern_crypto::{HashType, PrivateKey, PublicKey, same_pem};
-use saltern_wire::auth::client::{CachedKey, Mismatch, Trust, VerificationKey};
+use saltern_crypto::{PrivateKey, same_pem};
 
+pub(crate) use self::masters::MasterKeys;
 use crate::settings::{EXIT_CONFIG, StartError};
 
 /// Longest key file that is read.
@@ -20,9 +21,6 @@ const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// Fewest bits of a new key.
 const MIN_BITS: u32 = 2048;
-
-/// The name of the file with the master's key.
-const MASTER_KEY: &str = "minion_master.pub";
 
 /// Opens the minion's key, or makes it: `minion.pem` (0400) and `minion.pub` in `pki_dir`.
 pub(crate) fn open_or_create(opts: &MinionOptions) -> Result<PrivateKey, StartError> {
@@ -98,125 +96,24 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The keys of masters. On disk there is one, `minion_master.pub`, as in Salt; in memory there is
-/// one for each master, so hot masters with different keys do not undo each other.
-#[derive(Debug)]
-pub(crate) struct MasterKeys {
-    path: PathBuf,
-    several: bool,
-    verified: Mutex<HashMap<usize, String>>,
-}
-
-impl MasterKeys {
-    /// `several` says that keys of more than one master, vouched for by signatures, may end up
-    /// in the one file.
-    pub(crate) fn new(opts: &MinionOptions, masters: usize) -> Self {
-        MasterKeys {
-            path: opts.pki_dir.join(MASTER_KEY),
-            several: masters > 1 && opts.verify_master_pubkey_sign,
-            verified: Mutex::default(),
-        }
-    }
-
-    /// The file, for messages.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is known of this master's key.
-    pub(crate) fn known(&self, master: usize) -> CachedKey {
-        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        match verified.get(&master) {
-            // A file that was removed means "trust anew", as in Salt, where nothing is kept.
-            Some(_) if !self.path.exists() => CachedKey::Absent,
-            Some(pem) => CachedKey::Text(pem.clone()),
-            // The file may hold another master's key; a signature decides, as for a new master.
-            None if self.several => CachedKey::Absent,
-            None => self.read(),
-        }
-    }
-
-    fn read(&self) -> CachedKey {
-        match read_file(&self.path) {
-            Ok(bytes) => String::from_utf8(bytes).map_or(CachedKey::Unreadable, CachedKey::Text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => CachedKey::Absent,
-            Err(_) => CachedKey::Unreadable,
-        }
-    }
-
-    /// Remembers the key of a master that has signed us in; `store` also in the file.
-    pub(crate) fn remember(&self, master: usize, key: &PublicKey, store: bool) {
-        let pem = key.wire_pem().to_owned();
-        let stored = || matches!(self.read(), CachedKey::Text(old) if same_pem(&old, &pem));
-        if store
-            && !stored()
-            && let Err(error) = atomic_file::write(&self.path, pem.as_bytes(), 0o644)
-        {
-            log::error!("{} cannot be written: {error}", self.path.display());
-        }
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.insert(master, pem);
-    }
-}
-
-/// Whom to trust, as the options say; the verification keys are read anew each time, so a file
-/// that was put right works without a restart.
-pub(crate) fn trust(opts: &MinionOptions, hash_type: HashType) -> Trust {
-    let finger = opts.master_finger.trim();
-    Trust {
-        open_mode: opts.open_mode,
-        verify_master_pubkey_sign: opts.verify_master_pubkey_sign,
-        always_verify_signature: opts.always_verify_signature,
-        verification_keys: if opts.verify_master_pubkey_sign {
-            verification_keys(opts)
-        } else {
-            Vec::new()
-        },
-        unexpected_signature: match opts.master_pubkey_sign_policy.as_str() {
-            "warn" => Mismatch::Warn,
-            _ => Mismatch::Fail,
-        },
-        revoked: opts.revoked_master_fingerprints.clone(),
-        master_finger: (!finger.is_empty()).then(|| finger.to_owned()),
-        hash_type,
-    }
-}
-
-fn verification_keys(opts: &MinionOptions) -> Vec<VerificationKey> {
-    let first = format!("{}.pub", opts.master_sign_key_name);
-    let mut names = vec![first];
-    names.extend(opts.master_sign_keys.iter().cloned());
-    let mut keys = Vec::new();
-    for name in names {
-        let path = opts.pki_dir.join(&name);
-        let key = read_file(&path)
-            .map_err(|e| e.to_string())
-            .and_then(|pem| PublicKey::from_pem(&pem).map_err(|e| e.to_string()));
-        match key {
-            Ok(key) => keys.push(VerificationKey { name, key }),
-            Err(error) => {
-                log::error!("The verification key {} is not usable: {error}", path.display());
-            }
-        }
-    }
-    keys
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
-    struct Scratch(PathBuf);
+    /// A directory of a test's own, gone with it.
+    pub(super) struct Scratch(PathBuf);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
+        pub(super) fn new(name: &str) -> Self {
             let dir =
                 std::env::temp_dir().join(format!("saltern-keys-{}-{name}", std::process::id()));
             fs::create_dir_all(&dir).unwrap();
             Scratch(dir)
         }
 
-        fn options(&self, more: &str) -> MinionOptions {
+        pub(super) fn options(&self, more: &str) -> MinionOptions {
             let file = self.0.join("minion");
             let pki = self.0.join("pki");
             let text = format!("id: web1\nroot_dir: /\npki_dir: {}\n{more}", pki.display());
@@ -261,42 +158,5 @@ mod tests {
         let error = open_or_create(&opts).unwrap_err();
         assert!(error.message.contains("minion.pem"), "{error}");
         assert_eq!(fs::read(&pem).unwrap(), b"no key");
-    }
-
-    #[test]
-    fn a_verification_key_that_cannot_be_read_never_hangs() {
-        let scratch = Scratch::new("verify");
-        let opts = scratch.options("verify_master_pubkey_sign: True\n");
-        // A directory in its place; a pipe would be refused by the same check.
-        fs::create_dir_all(opts.pki_dir.join("master_sign.pub")).unwrap();
-        assert!(trust(&opts, HashType::Sha256).verification_keys.is_empty());
-    }
-
-    #[test]
-    fn hot_masters_with_different_keys_do_not_undo_each_other() {
-        let scratch = Scratch::new("hot");
-        let opts = scratch.options("verify_master_pubkey_sign: True\n");
-        fs::create_dir_all(&opts.pki_dir).unwrap();
-        let keys = MasterKeys::new(&opts, 2);
-        let pair = || PrivateKey::generate(2048).unwrap();
-        let (one, two) = (pair(), pair());
-        assert_eq!(keys.known(0), CachedKey::Absent);
-        keys.remember(0, one.public(), true);
-        assert_eq!(keys.known(1), CachedKey::Absent, "the file is of another master");
-        keys.remember(1, two.public(), true);
-        assert_eq!(keys.known(0), CachedKey::Text(one.public().wire_pem().to_owned()));
-        assert_eq!(keys.known(1), CachedKey::Text(two.public().wire_pem().to_owned()));
-        fs::remove_file(opts.pki_dir.join(MASTER_KEY)).unwrap();
-        assert_eq!(keys.known(0), CachedKey::Absent, "removing the file means: trust anew");
-    }
-
-    #[test]
-    fn without_signatures_the_file_counts_for_every_master() {
-        let scratch = Scratch::new("plain");
-        let opts = scratch.options("");
-        fs::create_dir_all(&opts.pki_dir).unwrap();
-        let keys = MasterKeys::new(&opts, 2);
-        fs::write(opts.pki_dir.join(MASTER_KEY), "text").unwrap();
-        assert_eq!(keys.known(1), CachedKey::Text("text".into()));
     }
 }

@@ -27,13 +27,10 @@ pub(crate) async fn sign_in(
 ) -> Result<Arc<Link>, NotReached> {
     log::debug!("Connecting to the Salt Master {} ({purpose:?})", access.master_name(master));
     let requester = access.requester(master);
-    let credentials = access.sign_in(master, &requester, purpose).await.map_err(|error| {
-        let text = match error.is_about_cached_key() {
-            true => format!("{error} ({})", access.keys.path().display()),
-            false => error.to_string(),
-        };
-        NotReached { verdict: error.verdict(), text }
-    })?;
+    let credentials = access
+        .sign_in(master, &requester, purpose)
+        .await
+        .map_err(|error| NotReached { verdict: error.verdict(), text: error.to_string() })?;
     Ok(Arc::new(Link::new(access, master, requester, &credentials, tell)))
 }
 

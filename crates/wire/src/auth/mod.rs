@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use saltern_base::MinionId;
-use saltern_crypto::{CryptoError, EncAlgo, HashType, PrivateKey, SealKey, SigAlgo};
+use saltern_crypto::{
+    CryptoError, EncAlgo, HashType, PrivateKey, PublicKey, SealKey, SigAlgo, fingerprint,
+};
 
 /// What the token that accompanies each request of a minion says (wire-protocol §4.6).
 pub(crate) const TOKEN_TEXT: &[u8] = b"salt";
@@ -16,6 +18,16 @@ pub(crate) const TOKEN_TEXT: &[u8] = b"salt";
 /// The key under which Saltern's masters and minions tell each other more than Salt's do. Others
 /// do not look at it.
 pub(crate) const SALTERN: &str = "saltern";
+
+/// Most verification keys a minion tells of.
+pub(crate) const VERIFY_MAX: usize = 16;
+
+/// How minions and masters of ours name a verification key to each other: the SHA-256 fingerprint,
+/// whatever `hash_type` either has.
+#[must_use]
+pub fn finger_on_wire(key: &PublicKey) -> String {
+    fingerprint(key.wire_pem(), HashType::Sha256)
+}
 
 /// Who a minion is: its id, its key and the algorithms it asks for. Clones share it.
 #[derive(Clone)]

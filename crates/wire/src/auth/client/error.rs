@@ -18,6 +18,8 @@ pub enum Severity {
 pub struct SignInError {
     /// What failed.
     pub failure: Failure,
+    /// The keys and files it is about, where there are some; else empty.
+    pub detail: String,
 }
 
 /// What failed. The numbers are the rows of failover §7.
@@ -81,7 +83,7 @@ impl SignInError {
 
 impl From<Failure> for SignInError {
     fn from(failure: Failure) -> Self {
-        SignInError { failure }
+        SignInError { failure, detail: String::new() }
     }
 }
 
@@ -93,7 +95,8 @@ impl From<CryptoError> for Failure {
 
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.failure.fmt(f)
+        self.failure.fmt(f)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
 }
 
@@ -119,7 +122,7 @@ impl fmt::Display for Failure {
             Failure::WrongNonce => "the master's answer belongs to another request",
             Failure::KeyChanged => {
                 "the master key has changed, the master could have been subverted; if the change is \
-                 intended, remove the cached key (minion_master.pub) here"
+                 intended, remove the file of the known key here"
             }
             Failure::UnexpectedPubSig => {
                 "the master signs its key, but verify_master_pubkey_sign is off here"

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use saltern_value::{Map, Value};
 
-use crate::auth::SALTERN;
+use super::trust::VerificationKey;
+use crate::auth::{SALTERN, VERIFY_MAX, finger_on_wire};
 
 /// Longest time a master may ask us to stay away: it must not be able to lock us out.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -39,8 +40,7 @@ impl Hints {
             let text = map.get_str(name).filter(|text| !text.is_empty() && text.len() <= TEXT);
             text.map(str::to_owned)
         };
-        let number =
-            |name: &str| map.get(name).and_then(Value::as_f64).filter(|n| n.is_finite());
+        let number = |name: &str| map.get(name).and_then(Value::as_f64).filter(|n| n.is_finite());
         let after = number("retry_after").and_then(|s| Duration::try_from_secs_f64(s).ok());
         Hints {
             version: text("version"),
@@ -52,12 +52,19 @@ impl Hints {
         }
     }
 
-    /// What we add to a request: our version, and whether we only want to be ready for later.
-    pub(super) fn asked(standby: bool) -> Map {
-        Map::from([
+    /// What we add to a request: our version, whether we only want to be ready for later, and
+    /// the fingerprints of the verification keys we hold, so that a master in the middle of a
+    /// roll-over signs with one of them.
+    pub(super) fn asked(standby: bool, verification_keys: &[VerificationKey]) -> Map {
+        let mut map = Map::from([
             ("version", Value::from(env!("CARGO_PKG_VERSION"))),
             ("standby", Value::from(standby)),
-        ])
+        ]);
+        if !verification_keys.is_empty() {
+            let fingers = verification_keys.iter().take(VERIFY_MAX).map(|v| finger_on_wire(&v.key));
+            map.insert("verify", fingers.collect::<Vec<String>>());
+        }
+        map
     }
 }
 

@@ -9,7 +9,7 @@ use saltern_value::{Map, Value};
 
 use super::error::{Failure, SignInError};
 use super::hints::Hints;
-use super::trust::{Known, Presented, Trust, Warning};
+use super::trust::{Known, Presented, Trust, VerificationKey, Warning};
 use crate::auth::{Identity, SALTERN, aes_digest};
 use crate::{envelope, limits};
 
@@ -111,11 +111,11 @@ impl SignIn {
         cached: &CachedKey,
         autosign_grains: Option<&Map>,
     ) -> Result<(Self, Vec<u8>), CryptoError> {
-        Self::begin_as(identity, cached, autosign_grains, false)
+        Self::begin_as(identity, cached, autosign_grains, false, &[])
     }
 
     /// As [`SignIn::begin`]; `standby` tells a Saltern master that we only want to be ready to
-    /// come, and are served elsewhere.
+    /// come, and are served elsewhere; `verification_keys` which signatures we can check.
     ///
     /// # Errors
     /// When OpenSSL fails.
@@ -124,6 +124,7 @@ impl SignIn {
         cached: &CachedKey,
         autosign_grains: Option<&Map>,
         standby: bool,
+        verification_keys: &[VerificationKey],
     ) -> Result<(Self, Vec<u8>), CryptoError> {
         let known = cached.known();
         let nonce = random_nonce()?;
@@ -134,7 +135,7 @@ impl SignIn {
             ("enc_algo", identity.enc_algo().name()),
             ("sig_algo", identity.sig_algo().name()),
         ]);
-        load.insert(SALTERN, Hints::asked(standby));
+        load.insert(SALTERN, Hints::asked(standby, verification_keys));
         if let Some(grains) = autosign_grains {
             load.insert("autosign_grains", grains.clone());
         }
@@ -165,7 +166,14 @@ impl SignIn {
         if inner.contains_key("pub_key") {
             Ok(Outcome::Accepted(Box::new(self.accepted(trust, &inner, &load, &sig)?)))
         } else {
+            // A refusal by a revoked key is anybody's.
+            if let Known::Key(key) = &self.known
+                && trust.is_revoked(key)
+            {
+                return Err(trust.explain(Failure::Revoked(trust.finger(key)), &self.known, None));
+            }
             self.not_accepted(&inner, &load, &sig)
+                .map_err(|e| trust.explain(e.failure, &self.known, None))
         }
     }
 
@@ -198,22 +206,32 @@ impl SignIn {
         inner: &Map,
         load: &[u8],
         sig: &[u8],
+    ) -> Result<Credentials, SignInError> {
+        let pem = inner.get_str("pub_key").filter(|pem| pem.len() <= limits::PEM_LEN);
+        let key = pem.and_then(|pem| Some((pem, PublicKey::from_pem(pem.as_bytes()).ok()?)));
+        let (pem, master) = key.ok_or(Failure::Malformed("pub_key"))?;
+        self.checked(trust, inner, (load, sig), pem, &master)
+            .map_err(|failure| trust.explain(failure, &self.known, Some(&master)))
+    }
+
+    /// Whether the key is to be trusted, and the rest of the answer is that key's.
+    fn checked(
+        &self,
+        trust: &Trust,
+        inner: &Map,
+        (load, sig): (&[u8], &[u8]),
+        pem: &str,
+        master: &PublicKey,
     ) -> Result<Credentials, Failure> {
-        let pem = inner.get_str("pub_key").ok_or(Failure::Malformed("pub_key"))?;
-        if pem.len() > limits::PEM_LEN {
-            return Err(Failure::Malformed("pub_key"));
-        }
-        let master =
-            PublicKey::from_pem(pem.as_bytes()).map_err(|_| Failure::Malformed("pub_key"))?;
         let presented = Presented {
             pem,
-            key: &master,
+            key: master,
             pub_sig: inner.get("pub_sig").map(|v| v.as_str().ok_or(())),
             sig_algo: self.identity.sig_algo(),
         };
         let trusted = trust.judge(&self.known, &presented)?;
-        self.check_signed(&master, inner, load, sig)?;
-        let aes = self.aes_key(&master, inner)?;
+        self.check_signed(master, inner, load, sig)?;
+        let aes = self.aes_key(master, inner)?;
         if trusted.token_required {
             self.check_token(inner)?;
         }
@@ -229,7 +247,7 @@ impl SignIn {
             verified_with: trusted.verified_with,
             hints: Hints::of(inner),
             warnings: trusted.warning.into_iter().collect(),
-            master_key: master,
+            master_key: master.clone(),
         })
     }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use saltern_crypto::{HashType, PublicKey, SigAlgo, fingerprint};
 
-use super::error::Failure;
+use super::error::{Failure, SignInError};
 
 /// A key that vouches for master keys (`master_sign.pub`).
 #[derive(Clone, Debug)]
@@ -39,8 +39,11 @@ pub struct Trust {
     pub verification_keys: Vec<VerificationKey>,
     /// What a signature nobody asked for means.
     pub unexpected_signature: Mismatch,
-    /// Fingerprints (in `hash_type`) of master keys never to be trusted again.
+    /// Fingerprints of master keys never to be trusted again, by any hash Salt has; with colons
+    /// or without, in either case.
     pub revoked: Vec<String>,
+    /// The file the cached key was read from, for messages.
+    pub known_file: String,
     /// `master_finger`, unless empty.
     pub master_finger: Option<String>,
     /// `hash_type`
@@ -87,8 +90,8 @@ impl Trust {
     /// Applies the table.
     pub(super) fn judge(&self, known: &Known, new: &Presented<'_>) -> Result<Trusted, Failure> {
         // Of the key and not of the text, which could be made to look different.
-        let finger = fingerprint(new.key.wire_pem(), self.hash_type);
-        if self.revoked.iter().any(|r| r.eq_ignore_ascii_case(&finger)) {
+        let finger = self.finger(new.key);
+        if self.is_revoked(new.key) {
             return Err(Failure::Revoked(finger));
         }
         let trusted = match known {
@@ -102,6 +105,66 @@ impl Trust {
             }
             _ => Ok(trusted),
         }
+    }
+
+    /// A key's fingerprint as operators see it elsewhere.
+    pub(super) fn finger(&self, key: &PublicKey) -> String {
+        fingerprint(key.wire_pem(), self.hash_type)
+    }
+
+    /// Whether an operator has revoked this key. The length of an entry tells its hash.
+    #[must_use]
+    pub fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.revoked.iter().any(|entry| {
+            let entry: String = entry.chars().filter(char::is_ascii_alphanumeric).collect();
+            HashType::of_hex_len(entry.len()).is_some_and(|hash| {
+                let finger = fingerprint(key.wire_pem(), hash).replace(':', "");
+                finger.eq_ignore_ascii_case(&entry)
+            })
+        })
+    }
+
+    /// What an operator needs to find out which key does not fit: the fingerprints of both, and
+    /// where the one that was known lies.
+    pub(super) fn explain(
+        &self,
+        failure: Failure,
+        known: &Known,
+        new: Option<&PublicKey>,
+    ) -> SignInError {
+        let hash = self.hash_type.name();
+        let mut parts = Vec::new();
+        let known = match known {
+            Known::Key(key) => format!("known here: {} in {}", self.finger(key), self.known_file),
+            Known::Unreadable => format!("not readable here: {}", self.known_file),
+            Known::Nothing => String::new(),
+        };
+        let new = new.map(|key| format!("presented: {}", self.finger(key))).unwrap_or_default();
+        match &failure {
+            Failure::KeyChanged
+            | Failure::BadSignature
+            | Failure::BadAesKey
+            | Failure::BadToken
+            | Failure::CachedKeyUnreadable
+            | Failure::UnexpectedPubSig
+            | Failure::MissingPubSig => parts.extend([known, new]),
+            Failure::BadPubSig => {
+                parts.extend([known, new]);
+                parts.extend(
+                    self.verification_keys
+                        .iter()
+                        .map(|v| format!("verification key {}: {}", v.name, self.finger(&v.key))),
+                );
+            }
+            Failure::NoVerificationKey | Failure::Revoked(_) => parts.push(new),
+            _ => {}
+        }
+        parts.retain(|part| !part.is_empty());
+        let detail = match parts.is_empty() {
+            true => String::new(),
+            false => format!("{hash} fingerprints: {}", parts.join("; ")),
+        };
+        SignInError { failure, detail }
     }
 
     /// Rows 6 to 11. Where Salt does not look at a signature that is there (row 9), we do.
