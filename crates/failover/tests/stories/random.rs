@@ -39,7 +39,7 @@ fn host(rng: &mut fastrand::Rng) -> Host {
 fn policy(rng: &mut fastrand::Rng, masters: usize) -> Policy {
     let mut some = |limit: u64| rng.bool().then(|| Duration::from_millis(rng.u64(1..limit)));
     Policy {
-        alive_interval: some(60_000),
+        alive_interval: some(60_000).map(|interval| interval.max(secs(1))),
         failback_interval: some(60_000),
         heartbeat_interval: some(5_000),
         probe_interval: some(5_000),
