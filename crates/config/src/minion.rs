@@ -52,6 +52,12 @@ with_shared_options! { define_options {
     failover_standby: bool = Bool(true) => Honoured;
     /// Saltern: seconds between two such sign-ins at the same master, give or take a quarter.
     failover_standby_interval: f64 = Int(600) => Honoured;
+    /// Saltern: bytes of returns and events kept below cachedir/spool until a master has them; then the oldest go.
+    failover_spool_max_bytes: i64 = Int(67_108_864) => Honoured;
+    /// Saltern: how many of them are kept.
+    failover_spool_max_items: i64 = Int(10_000) => Honoured;
+    /// Saltern: seconds after which one that no master took is dropped.
+    failover_spool_max_age: f64 = Int(86_400) => Honoured;
     /// Fingerprint the master's key must have at the first sign-in.
     master_finger: String = Str("") => Honoured;
     /// Fingerprint of the master above a syndic.

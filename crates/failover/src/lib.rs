@@ -10,15 +10,19 @@ mod leave;
 mod link;
 mod machine;
 mod order;
+mod outbox;
 mod policy;
 mod probe;
 mod search;
+mod seen;
 mod standby;
 mod types;
 
 pub use machine::Machine;
 pub use order::{crc32, initial_order};
+pub use outbox::{Bounds, Outbox, Parcel};
 pub use policy::{Policy, Selection, Timing};
+pub use seen::Seen;
 pub use types::{
     Action, Attempt, Channel, Hard, Input, LeaveReason, LossReason, Master, Notice, Probe,
     ProbeResult, Readiness, Ready, Soft, Status, Switch, Verdict,
