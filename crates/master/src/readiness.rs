@@ -20,7 +20,7 @@ const MASTERS: usize = 32;
 /// Bytes of a master's name, of a word, and of a sentence.
 const NAME: usize = 255;
 const WORD: usize = 32;
-const TEXT: usize = 400;
+const TEXT: usize = 600;
 /// A minion says how often it reports; what it says counts within these seconds.
 const INTERVAL: (f64, f64) = (10.0, 86_400.0);
 
@@ -57,6 +57,10 @@ pub(crate) struct Report {
     pub(crate) received: u64,
     /// Messages that no master has acknowledged.
     pub(crate) spool: i64,
+    /// Seconds its master takes to answer.
+    pub(crate) latency: Option<f64>,
+    /// The minion's version.
+    pub(crate) version: String,
     /// The last switch as the minion tells it, with `age` at the time of the report.
     pub(crate) switch: Option<Map>,
 }
@@ -132,6 +136,8 @@ impl Report {
             interval: u64::try_from(number(map, "interval")).unwrap_or(0),
             received,
             spool: number(map, "spool"),
+            latency: map.get("latency").and_then(Value::as_f64),
+            version: map.get_str("version").unwrap_or_default().to_owned(),
             switch: map.get("switch").and_then(Value::as_map).cloned(),
         }
     }
@@ -172,6 +178,8 @@ fn bounded(data: &Map) -> Map {
         ("connected", connected.into()),
         ("masters", Value::List(masters)),
         ("spool", number(data, "spool").max(0).into()),
+        ("version", text(data, "version", WORD).into()),
+        ("latency", data.get("latency").and_then(Value::as_f64).map_or(Value::Nil, Value::from)),
     ]);
     if let Some(switch) = data.get("switch").and_then(Value::as_map) {
         let seconds = |name: &str| switch.get(name).and_then(Value::as_f64).unwrap_or_default();

@@ -28,13 +28,13 @@ pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
             minions.iter().take(most).map(|(id, row)| minion(id, row)).collect(),
         ));
     }
-    let reasons = reasons(minions);
+    let number = |key: &str| summary.get(key).and_then(Value::as_int).unwrap_or(0);
+    let omitted = data.get("omitted").and_then(Value::as_int).unwrap_or(0);
+    let reasons = reasons(minions, omitted == 0);
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));
     }
-    let number = |key: &str| summary.get(key).and_then(Value::as_int).unwrap_or(0);
     let unseen = minions.len().saturating_sub(most);
-    let omitted = data.get("omitted").and_then(Value::as_int).unwrap_or(0);
     let omitted = omitted.saturating_add(i64::try_from(unseen).unwrap_or(i64::MAX));
     if omitted > 0 {
         parts.push(format!(
@@ -106,8 +106,8 @@ fn refusals(row: &Value) -> impl Iterator<Item = (String, &Map)> {
     cannot.filter_map(|(name, why)| Some((text(name), why.as_map()?)))
 }
 
-/// Each reason once, with its sentence and how many minions have it.
-fn reasons(minions: &Map) -> Vec<String> {
+/// Each reason once, with its sentence and, if all minions are there, how many have it.
+fn reasons(minions: &Map, counted: bool) -> Vec<String> {
     let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
     for row in minions.values() {
         for (name, why) in refusals(row) {
@@ -120,8 +120,12 @@ fn reasons(minions: &Map) -> Vec<String> {
     let shown = found.iter().take(REASONS);
     shown
         .map(|((name, sentence), n)| {
-            let who = if *n == 1 { "1 minion".to_owned() } else { format!("{n} minions") };
-            format!("{name}, {who}: {sentence}")
+            let who = match (counted, *n) {
+                (false, _) => String::new(),
+                (true, 1) => ", 1 minion".to_owned(),
+                (true, n) => format!(", {n} minions"),
+            };
+            format!("{name}{who}: {sentence}")
         })
         .collect()
 }
@@ -187,7 +191,7 @@ MINION  ON  COULD GO TO  CANNOT GO TO      IF ITS MASTER DIED
 web1    m1  -            m2 (key pending)  LOST: no other master would take it [stale: reported 2 h ago]
 web2    m1  m2           -                 goes to m2
 
-m2, 1 minion: accept it
+m2: accept it
 
 3 more are not shown: verbose=True shows all, only=lost those in danger
 

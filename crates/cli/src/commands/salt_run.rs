@@ -67,7 +67,6 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     {
         kwarg.insert("timeout", seconds);
     }
-    let verbose = kwarg.get("verbose").is_some_and(Value::truthy);
     let call = RemoteCall { fun: fun.to_owned(), arg, kwarg };
     let connection = Connection::new(&loaded.opts, &user::publisher());
     runtime.block_on(async {
@@ -75,21 +74,32 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
             return detach(&connection, &call).await;
         }
         let result = wait(&args, &connection, &call, &mut printer).await?;
-        if fun == "doc.runner" {
-            let names = if args.doc { args.words.as_slice() } else { &[] };
-            let answers = Map::from([("master", documented(&result.ret, names.first()))]);
-            super::docs::print(&mut printer, &answers)?;
-        } else if !args.quiet
-            && fun == "manage.failover"
-            && printer.chosen().is_none()
-            && let Some(table) = super::fleet::table(&result.ret, verbose)
-        {
-            printer.write(&table)?;
-        } else if !args.quiet {
-            printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?;
+        if !args.quiet || fun == "doc.runner" {
+            show(&args, &call, &result, &mut printer)?;
         }
         Ok(exit_code(&result.ret, result.success))
     })
+}
+
+/// Prints a result; some have a form of their own unless an outputter is asked for.
+fn show(
+    args: &Args,
+    call: &RemoteCall,
+    result: &RemoteResult,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    if call.fun == "doc.runner" {
+        let names = if args.doc { args.words.as_slice() } else { &[] };
+        let answers = Map::from([("master", documented(&result.ret, names.first()))]);
+        return super::docs::print(printer, &answers);
+    }
+    let all = call.kwarg.get("verbose").is_some_and(Value::truthy);
+    let plain = call.fun == "manage.failover" && printer.chosen().is_none();
+    match plain.then(|| super::fleet::table(&result.ret, all)).flatten() {
+        Some(table) => printer.write(&table)?,
+        None => printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?,
+    }
+    Ok(())
 }
 
 /// Starts a function and says, as Salt does in its log, where its result will be.

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Masters told of, and characters of a text; a master takes no more.
 const MASTERS: usize = 32;
-const TEXT: usize = 200;
+const TEXT: usize = 400;
 
 /// What makes a new report worth sending: texts and ages do not.
 type Digest = (Vec<String>, Vec<(String, &'static str, &'static str)>);
@@ -104,7 +104,6 @@ fn report(core: &Core, views: &[View], run: &str, serial: i64) -> Map {
         ("serial", serial.into()),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("interval", seconds(interval(core))),
-        ("master_type", core.access.opts.master_type.as_str().into()),
         ("connected", names.into()),
         ("masters", Value::List(masters)),
         ("switch", switch),

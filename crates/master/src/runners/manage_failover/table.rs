@@ -173,6 +173,8 @@ fn shown_row(row: &Row) -> Value {
     ]);
     if let Some(report) = &row.report {
         shown.insert("spool", report.spool);
+        shown.insert("latency", report.latency.map_or(Value::Nil, Value::from));
+        shown.insert("version", report.version.as_str());
         let passed = row.age.unwrap_or_default() as f64;
         let switch = report.switch.clone().map(|mut switch| {
             let then = switch.get("age").and_then(Value::as_f64).unwrap_or_default();
