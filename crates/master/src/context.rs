@@ -19,13 +19,15 @@ use saltern_wire::session::server::AcceptedMinion;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::counters::Counters;
+use crate::drain::Drain;
 use crate::handlers::peer::PeerJobs;
+use crate::herd::Herd;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::keys::autosign::Autosign;
 use crate::presence::Presence;
-use crate::readiness::Readiness;
 use crate::publish::Outlet;
+use crate::readiness::Readiness;
 use crate::running::Running;
 use crate::targets::Targets;
 
@@ -72,6 +74,10 @@ pub(crate) struct Shared {
     /// Requests seen before.
     /// What was served, in memory and for the next run.
     pub(crate) replay: Mutex<(ReplayGuard, SeenRequests)>,
+    /// The sign-ins that wait.
+    pub(crate) herd: Arc<Herd>,
+    /// Whether this master is to be empty.
+    pub(crate) drain: Drain,
     /// One sign-in changes the keys at a time.
     pub(crate) sign_in: Mutex<()>,
     /// Wakes the task that replaces the AES key.
@@ -134,6 +140,7 @@ impl Shared {
         lock(&self.minions).remove(id);
         self.presence.forget(id);
         self.readiness.forget(id);
+        self.drain.forget(id);
         if let Err(error) = self.sessions.remove(id) {
             log::error!("Session of {id} not removed: {error}");
         }

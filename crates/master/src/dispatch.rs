@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use saltern_transport::zeromq::{Request, Router};
+use saltern_value::Map;
 use saltern_wire::command::ClearCommand;
-use saltern_wire::envelope::{self, ClearRequest, Envelope, SealedRequest};
+use saltern_wire::envelope::{self, Envelope, SealedRequest};
 use saltern_wire::session::Replay;
 use saltern_wire::session::server::{AcceptedMinion, MinionRequest, open};
 use saltern_wire::{Reason, Refused, Verified, limits, reply};
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::context::{Shared, lock};
 use crate::counters::Refusal;
-use crate::handlers::{self, auth, local};
+use crate::handlers::{self, local};
 
 /// Requests being served at a time; more wait in their sockets.
 const MAX_REQUESTS: usize = 1024;
@@ -41,32 +42,53 @@ pub(crate) async fn serve(shared: Arc<Shared>, router: Arc<Router>) {
 async fn one(shared: &Arc<Shared>, request: Request) {
     let Request { peer, body, reply } = request;
     match tokio::time::timeout(DEADLINE, answer(shared, body, peer)).await {
-        Ok(bytes) => reply.send(bytes),
+        Ok(Answer::Now(bytes)) => reply.send(bytes),
+        Ok(Answer::SignIn(load)) => shared.herd.enter(shared, load, peer, reply),
         // Without an answer the client tries again, which is what it would do later anyway.
         Err(_) => shared.counters.refuse(Refusal::TooLate, Some(peer), || "dropped"),
     }
 }
 
-async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Vec<u8> {
+/// What comes of a request here.
+enum Answer {
+    Now(Vec<u8>),
+    /// A sign-in gives its place to others and waits in a queue of its own.
+    SignIn(Map),
+}
+
+async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Answer {
+    let small = body.len() <= SMALL;
     let local = peer.ip().to_canonical().is_loopback();
     let limits = if local { limits::LOCAL } else { limits::STRANGER };
-    let parsed = if body.len() <= SMALL {
+    let parsed = if small {
         Ok(envelope::parse(&body, limits))
     } else {
         shared.compute(move |_| envelope::parse(&body, limits)).await
     };
-    match parsed {
-        Ok(Ok(Envelope::Clear(request))) => clear(shared, request, peer).await,
+    let answer = match parsed {
+        Ok(Ok(Envelope::Clear(request))) => match ClearCommand::parse(request) {
+            Ok(ClearCommand::Auth(load)) if small => return Answer::SignIn(load),
+            command => clear(shared, command, peer).await,
+        },
         Ok(Ok(Envelope::Sealed(request))) => sealed(shared, request, peer).await,
         Ok(Err(refused)) => refuse(shared, refused, peer, "request"),
         Err(why) => failed(shared, peer, &why),
-    }
+    };
+    Answer::Now(answer)
 }
 
-async fn clear(shared: &Arc<Shared>, request: ClearRequest, peer: SocketAddr) -> Vec<u8> {
-    match ClearCommand::parse(request) {
+async fn clear(
+    shared: &Arc<Shared>,
+    command: Result<ClearCommand, Refused>,
+    peer: SocketAddr,
+) -> Vec<u8> {
+    match command {
         Ok(ClearCommand::Ping(load)) => reply::map(&load),
-        Ok(ClearCommand::Auth(load)) => auth::sign_in(shared, load, peer).await,
+        Ok(ClearCommand::Auth(_)) => {
+            // Those that wait must not be able to fill the memory.
+            shared.counters.refuse(Refusal::BadSignIn, Some(peer), || "it is too long");
+            reply::text("bad load")
+        }
         Ok(ClearCommand::Publish(job)) => local::publish(shared, job, peer).await,
         Ok(ClearCommand::Runner(call)) => local::runner(shared, call, peer),
         Ok(ClearCommand::Wheel(call)) => local::wheel(shared, call, peer).await,

@@ -47,6 +47,8 @@ pub enum StartError {
     Store(StoreError),
     /// OpenSSL failed.
     Crypto(CryptoError),
+    /// The threads of the sign-ins cannot be started.
+    Threads(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -82,6 +84,11 @@ impl fmt::Display for StartError {
             }
             StartError::Store(error) => write!(f, "{error}"),
             StartError::Crypto(error) => write!(f, "{error}"),
+            StartError::Threads(error) => write!(
+                f,
+                "cannot start the threads that sign minions in: {error}; raise the limit on \
+                 processes of the user this master runs as"
+            ),
         }
     }
 }
@@ -91,7 +98,8 @@ impl std::error::Error for StartError {
         match self {
             StartError::Listen { source, .. }
             | StartError::File { source, .. }
-            | StartError::Bus { source, .. } => Some(source),
+            | StartError::Bus { source, .. }
+            | StartError::Threads(source) => Some(source),
             StartError::Store(error) => Some(error),
             StartError::Crypto(error) => Some(error),
             StartError::Option { .. } => None,

@@ -5,8 +5,10 @@ mod authz;
 mod context;
 mod counters;
 mod dispatch;
+mod drain;
 mod error;
 mod handlers;
+mod herd;
 mod jobs;
 mod keys;
 mod open_files;
@@ -64,6 +66,7 @@ impl Master {
     pub fn start(loaded: Loaded<MasterOptions>) -> Result<MasterHandle, StartError> {
         let start::Parts { shared, router, publisher, markers } = start::parts(loaded)?;
         let mut tasks = JoinSet::new();
+        tasks.spawn(drain::run(Arc::clone(&shared)));
         tasks.spawn(dispatch::serve(Arc::clone(&shared), Arc::clone(&router)));
         tasks.spawn(tasks::run(Arc::clone(&shared)));
         log::info!("Salt Master {} is ready for minions", shared.opts.id);
@@ -108,6 +111,7 @@ impl MasterHandle {
         log::info!("The Salt Master is shutting down");
         // Tools shall not find a master that is about to go.
         self.markers.clear();
+        self.shared.herd.close();
         self.shared.running.stop().await;
         tokio::join!(self.router.close(GRACE), self.publisher.close(GRACE));
         self.tasks.shutdown().await;

@@ -38,6 +38,11 @@ impl Presence {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    /// Connections to the publish port, whoever is behind them.
+    pub(crate) fn connections(&self) -> usize {
+        self.publisher.connections()
+    }
+
     /// The accepted minions that are connected, with their addresses. A minion whose connection
     /// has no name counts when a connection comes from where its last request came from.
     pub(crate) fn connected(&self) -> BTreeMap<String, IpAddr> {
@@ -68,6 +73,11 @@ impl Presence {
     pub(crate) fn named(&self) -> BTreeSet<String> {
         let names = self.publisher.peers().into_iter();
         names.filter_map(|peer| String::from_utf8(peer.identity).ok()).collect()
+    }
+
+    /// Whether a connection has given itself this name.
+    pub(crate) fn is_named(&self, id: &str) -> bool {
+        self.publisher.peers().iter().any(|peer| peer.identity == id.as_bytes())
     }
 
     /// The data of the two presence events: who is there, and who came and went since the last

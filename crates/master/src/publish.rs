@@ -99,6 +99,7 @@ impl Shared {
         }
         let published = Published { jid, minions: expected.minions, missing: expected.missing };
         (job.tgt, job.tgt_type) = (tgt, tgt_type);
+        let _sending = self.drain.publishing.read().await;
         self.keep(&job, &published).await?;
         self.announce(&job, &published);
         let mut sent =

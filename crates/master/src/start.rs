@@ -25,6 +25,8 @@ use tokio::sync::{Notify, Semaphore};
 use crate::StartError;
 use crate::context::Shared;
 use crate::counters::Counters;
+use crate::drain::Drain;
+use crate::herd::Herd;
 use crate::jobs::Jobs;
 use crate::keys::{Keys, SignatureSource};
 use crate::open_files;
@@ -90,6 +92,8 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         counters: Counters::default(),
         running: crate::running::Running::default(),
         replay: Mutex::new(requests_seen(&opts)?),
+        herd: Herd::new(usize::try_from(opts.failover_sign_in_queue).unwrap_or(0)),
+        drain: Drain::open(&opts.cachedir, Arc::clone(&publisher)),
         sign_in: Mutex::default(),
         rotate: Notify::new(),
         peer_jobs: Mutex::default(),
@@ -105,7 +109,9 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         keys,
         root_keys,
     };
-    Ok(Parts { shared: Arc::new(shared), router, publisher, markers })
+    let shared = Arc::new(shared);
+    Herd::start(&shared).map_err(StartError::Threads)?;
+    Ok(Parts { shared, router, publisher, markers })
 }
 
 fn session_age(opts: &MasterOptions) -> Duration {

@@ -72,6 +72,36 @@ async fn what_was_published_before_the_end_arrives_and_then_the_loss() {
 }
 
 #[tokio::test]
+async fn some_are_dismissed_after_what_waits_for_them_and_the_port_opens_again() {
+    let (publisher, address) = bind(PublisherOptions::default());
+    let options = SubscriberOptions { identity: b"web1".to_vec(), ..SubscriberOptions::default() };
+    let mut leaves = Subscriber::connect(&address, options, &[b""]).await.unwrap();
+    let mut stays = subscribe(&address, &[b""]).await;
+    until(|| publisher.subscribers() == 2).await;
+    publisher.stop_listening().await;
+    assert!(!publisher.is_listening() && TcpStream::connect(&address).await.is_err());
+    for i in 0..500u16 {
+        publisher.publish(None, i.to_be_bytes().to_vec());
+    }
+    assert_eq!(publisher.dismiss(|peer| peer.identity == b"web1"), 1);
+    assert_eq!(publisher.dismiss(|peer| peer.identity == b"web1"), 0, "only once");
+    for i in 0..500u16 {
+        assert_eq!(next(&mut leaves).await.unwrap(), [i.to_be_bytes()]);
+        assert_eq!(next(&mut stays).await.unwrap(), [i.to_be_bytes()]);
+    }
+    assert_eq!(next(&mut leaves).await.unwrap_err().reason, LostReason::Closed);
+    until(|| publisher.connections() == 1).await;
+    publisher.listen_again().unwrap();
+    publisher.listen_again().unwrap();
+    assert_eq!(publisher.local_addr().to_string(), address);
+    let mut back = subscribe(&address, &[b""]).await;
+    until(|| publisher.subscribers() == 2).await;
+    publisher.publish(None, &b"again"[..]);
+    assert_eq!(next(&mut back).await.unwrap(), [b"again"]);
+    assert_eq!(next(&mut stays).await.unwrap(), [b"again"]);
+}
+
+#[tokio::test]
 async fn a_slow_subscriber_loses_messages_and_nobody_else_does() {
     let (publisher, address) = bind(PublisherOptions { hwm: 10, ..PublisherOptions::default() });
     // Subscribes and then never reads.

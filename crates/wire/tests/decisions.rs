@@ -24,13 +24,19 @@ fn other() -> Option<String> {
     Some(private("master").public().to_pem())
 }
 
-const PLAIN: Circumstances =
-    Circumstances { open_mode: false, autosign: false, autoreject: false, full: false };
+const PLAIN: Circumstances = Circumstances {
+    open_mode: false,
+    autosign: false,
+    autoreject: false,
+    full: false,
+    draining: false,
+};
 const AUTOSIGN: Circumstances = Circumstances { autosign: true, ..PLAIN };
 const AUTOREJECT: Circumstances = Circumstances { autoreject: true, ..PLAIN };
 const BOTH: Circumstances = Circumstances { autosign: true, ..AUTOREJECT };
 const OPEN: Circumstances = Circumstances { open_mode: true, ..PLAIN };
 const FULL: Circumstances = Circumstances { full: true, ..BOTH };
+const DRAINING: Circumstances = Circumstances { draining: true, ..FULL };
 
 type Row = (Circumstances, Verdict, Option<StoreAction>);
 
@@ -45,7 +51,7 @@ fn check(record: &KeyRecord, rows: &[Row]) {
 #[test]
 fn an_unknown_id() {
     use StoreAction::{WriteAccepted, WritePending, WriteRejected};
-    use Verdict::{Accepted, Full, Pending, Rejected};
+    use Verdict::{Accepted, Draining, Full, Pending, Rejected};
     check(
         &KeyRecord::default(),
         &[
@@ -55,6 +61,7 @@ fn an_unknown_id() {
             (BOTH, Rejected, Some(WriteRejected)),
             (OPEN, Accepted, Some(WriteAccepted)),
             (FULL, Full, None),
+            (DRAINING, Draining, None),
         ],
     );
 }

@@ -13,7 +13,7 @@ use saltern_base::{Jid, MinionId};
 use saltern_crypto::{EncAlgo, SealKey, SigAlgo};
 use saltern_value::msgpack;
 use saltern_value::{Map, Value};
-use saltern_wire::auth::server::{AuthRefused, AuthRequest, pending, pub_sig, rejected};
+use saltern_wire::auth::server::{AuthRefused, AuthRequest, Why, pub_sig, refused};
 use saltern_wire::command::{ClearCommand, MinionCommand, ReturnJid};
 use saltern_wire::envelope::{self, Envelope, SealedRequest};
 use saltern_wire::limits;
@@ -63,10 +63,16 @@ fn sign_ins_are_read_and_answered_with_the_same_bytes() {
         assert_eq!(&first.key, private("minion").public());
         assert_eq!(first.pub_pem, private("minion").public().wire_pem());
         assert_eq!((first.enc_algo, first.sig_algo), (EncAlgo::OaepSha1, SigAlgo::Pkcs1v15Sha1));
-        assert_eq!(pending(&first, &master).unwrap(), bytes(&v["auth_pending"], "reply_hex"));
+        assert_eq!(
+            refused(&first, &master, &Why::Pending.into(), None).unwrap(),
+            bytes(&v["auth_pending"], "reply_hex")
+        );
         let denied = &v["auth_denied_key_mismatch"];
         let request = auth_request(&bytes(denied, "request_hex"));
-        assert_eq!(rejected(&request, &master).unwrap(), bytes(denied, "reply_hex"));
+        assert_eq!(
+            refused(&request, &master, &Why::Denied.into(), None).unwrap(),
+            bytes(denied, "reply_hex")
+        );
         let with_token = &v["auth_accept_with_token"];
         let token = auth_request(&bytes(with_token, "request_hex")).token.unwrap();
         let token = master.decrypt(EncAlgo::OaepSha1, &token).unwrap();

@@ -12,7 +12,7 @@ use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 use saltern_wire::auth::client::{CachedKey, Credentials, Failure, Outcome, SignIn, Trust};
 use saltern_wire::auth::server::{
-    AuthRefused, AuthRequest, SharedKey, full, pending, pub_sig, rejected,
+    AuthRefused, AuthRequest, Notice, Refusal, SharedKey, Why, pub_sig, refused,
 };
 use saltern_wire::command::{Event, MineFun, MinionCommand, ReturnJid};
 use saltern_wire::envelope::{self, Envelope, SealedRequest};
@@ -92,17 +92,31 @@ fn every_algorithm_pair_signs_in() {
 }
 
 #[test]
-fn pending_rejected_and_full_are_told_apart() {
+fn refusals_are_told_apart() {
     let master = Master::new("master");
+    let notice = Notice { version: "1", time: 1.0, minions: 2 };
     for cached in [CachedKey::Absent, master.cached()] {
-        let answer = |make: fn(&AuthRequest, &_) -> Result<Vec<u8>, _>| {
+        let answer = |refusal: &Refusal, notice: Option<&Notice>| {
             let (sign_in, body) = SignIn::begin(&identity(), &cached, None).unwrap();
-            let reply = make(&auth_request(&body), &master.key).unwrap();
+            let reply = refused(&auth_request(&body), &master.key, refusal, notice).unwrap();
             sign_in.finish(&Trust::default(), &reply).unwrap()
         };
-        assert!(matches!(answer(pending), Outcome::Pending));
-        assert!(matches!(answer(rejected), Outcome::Rejected));
-        assert!(matches!(answer(full), Outcome::Full));
+        for notice in [None, Some(&notice)] {
+            assert!(matches!(answer(&Why::Pending.into(), notice), Outcome::Pending));
+            assert!(matches!(answer(&Why::Rejected.into(), notice), Outcome::Rejected));
+            assert!(matches!(answer(&Why::Full.into(), notice), Outcome::Full));
+        }
+        assert!(matches!(answer(&Why::Denied.into(), Some(&notice)), Outcome::Denied));
+        let later = Duration::from_millis(2500);
+        let busy = Refusal { why: Why::Busy, retry_after: later, to: None };
+        let Outcome::Busy { retry_after } = answer(&busy, Some(&notice)) else { panic!() };
+        assert_eq!(retry_after, later);
+        let draining = Refusal { why: Why::Draining, to: Some("m2".into()), ..busy };
+        let Outcome::Draining { retry_after, to } = answer(&draining, Some(&notice)) else {
+            panic!()
+        };
+        assert_eq!((retry_after, to.as_deref()), (later, Some("m2")));
+        assert!(matches!(answer(&draining, None), Outcome::Full), "what stock minions see");
     }
 }
 
@@ -110,9 +124,9 @@ fn pending_rejected_and_full_are_told_apart() {
 fn forged_refusals_are_not_believed() {
     let master = Master::new("master");
     let forger = private("master_sign");
-    for make in [pending, rejected, full] {
+    for why in [Why::Pending, Why::Rejected, Why::Full] {
         let (sign_in, body) = SignIn::begin(&identity(), &master.cached(), None).unwrap();
-        let reply = make(&auth_request(&body), &forger).unwrap();
+        let reply = refused(&auth_request(&body), &forger, &why.into(), None).unwrap();
         let error = sign_in.finish(&Trust::default(), &reply).unwrap_err();
         assert_eq!(error.failure, Failure::BadSignature);
     }

@@ -1,28 +1,54 @@
 //! `_auth`: a minion signs in. Reads the request, works out what applies to it, lets the protocol
 //! decide, stores, announces, answers.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use saltern_store::StoreError;
 use saltern_store::pki::{AcceptedKey, KeyState};
 use saltern_value::Map;
 use saltern_wire::auth::server::{
-    self, AuthRequest, Circumstances, Decision, EVENT_TAG, Grant, KeyRecord, StoreAction, Verdict,
-    decide,
+    self, AuthRequest, Circumstances, Decision, EVENT_TAG, Grant, KeyRecord, Notice, StoreAction,
+    Verdict, Why, decide,
 };
 use saltern_wire::reply;
 
 use crate::context::{Shared, lock};
 use crate::counters::Refusal;
 
-/// Serves one sign-in; everything in it is RSA or disk, so all of it is off the event loop.
-pub(crate) async fn sign_in(shared: &Arc<Shared>, load: Map, peer: SocketAddr) -> Vec<u8> {
-    let answer = shared.compute(move |shared| answer(shared, &load, peer)).await;
+/// Serves one sign-in; computes and touches the disk, so it runs on a thread of the herd.
+pub(crate) fn serve(shared: &Shared, load: &Map, peer: SocketAddr) -> Vec<u8> {
+    or_bad_load(shared, peer, read(shared, load, peer).and_then(|request| answer(shared, &request)))
+}
+
+/// Tells a minion to come again after this time; computes a signature.
+pub(crate) fn refuse(shared: &Shared, load: &Map, peer: SocketAddr, after: Duration) -> Vec<u8> {
+    let answer = read(shared, load, peer).and_then(|request| {
+        let refusal = server::Refusal { why: Why::Busy, retry_after: after, to: None };
+        shut_out(shared, &request, &refusal)
+    });
+    or_bad_load(shared, peer, answer)
+}
+
+/// A sign-in that is answered already, or the sentence that says why it cannot be.
+enum Unserved {
+    Answered(Vec<u8>),
+    Failed(String),
+}
+
+impl<E: Display> From<E> for Unserved {
+    fn from(error: E) -> Self {
+        Unserved::Failed(error.to_string())
+    }
+}
+
+type Served<T> = Result<T, Unserved>;
+
+fn or_bad_load(shared: &Shared, peer: SocketAddr, answer: Served<Vec<u8>>) -> Vec<u8> {
     match answer {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(why)) | Err(why) => {
+        Ok(reply) | Err(Unserved::Answered(reply)) => reply,
+        Err(Unserved::Failed(why)) => {
             shared.counters.refuse(Refusal::Failed, Some(peer), || format!("sign-in ({why})"));
             // The minion takes this for "try again".
             reply::text("bad load")
@@ -30,55 +56,62 @@ pub(crate) async fn sign_in(shared: &Arc<Shared>, load: Map, peer: SocketAddr) -
     }
 }
 
-fn answer(shared: &Shared, load: &Map, peer: SocketAddr) -> Result<Vec<u8>, String> {
-    let request = match AuthRequest::parse(load) {
-        Ok(request) => request,
+fn read(shared: &Shared, load: &Map, peer: SocketAddr) -> Served<AuthRequest> {
+    match AuthRequest::parse(load) {
+        Ok(request) => Ok(request),
         Err(refused) => {
             shared.counters.refuse(Refusal::BadSignIn, Some(peer), || refused.to_string());
-            return refused.reply(shared.keys.private()).map_err(|e| e.to_string());
+            Err(Unserved::Answered(refused.reply(shared.keys.private())?))
         }
-    };
-    log::info!("Authentication request from {}", request.id);
-    let decision = {
-        // One at a time: between looking and storing nothing may change.
-        let _one = lock(&shared.sign_in);
-        settle(shared, &request).map_err(|e| e.to_string())?
-    };
-    tell(&request, decision);
-    let accepted = match decision.verdict {
-        Verdict::Accepted => shared.pki.accepted(&request.id).map_err(|e| e.to_string())?,
-        Verdict::Pending | Verdict::Rejected | Verdict::Denied | Verdict::Full => None,
-    };
-    if shared.opts.auth_events {
-        shared.fire(EVENT_TAG, decision.event(&request));
-    }
-    let master = shared.keys.private();
-    match (decision.verdict, accepted) {
-        (Verdict::Accepted, Some(key)) => grant(shared, &request, &key),
-        // Deleted in this very moment: the minion asks again and is then new.
-        (Verdict::Accepted, None) | (Verdict::Pending, _) => {
-            server::pending(&request, master).map_err(|e| e.to_string())
-        }
-        (Verdict::Rejected | Verdict::Denied, _) => {
-            server::rejected(&request, master).map_err(|e| e.to_string())
-        }
-        (Verdict::Full, _) => server::full(&request, master).map_err(|e| e.to_string()),
     }
 }
 
-/// Decides and stores.
-fn settle(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError> {
-    let stored = shared.pki.lookup(&request.id)?;
-    let record = KeyRecord {
-        accepted: stored.accepted,
-        pending: stored.pending,
-        rejected: stored.rejected.is_some(),
+fn answer(shared: &Shared, request: &AuthRequest) -> Served<Vec<u8>> {
+    log::info!("Authentication request from {}", request.id);
+    let decision = settle(shared, request)?;
+    tell(request, decision);
+    let accepted = match decision.verdict {
+        Verdict::Accepted => shared.pki.accepted(&request.id)?,
+        _ => None,
     };
+    if shared.opts.auth_events {
+        shared.fire(EVENT_TAG, decision.event(request));
+    }
+    match (decision.why(), accepted) {
+        (None, Some(key)) => grant(shared, request, &key),
+        // Deleted in this very moment: the minion asks again and is then new.
+        (None, None) => shut_out(shared, request, &Why::Pending.into()),
+        (Some(Why::Draining), _) => shut_out(shared, request, &shared.drain.refusal()),
+        (Some(why), _) => shut_out(shared, request, &why.into()),
+    }
+}
+
+/// Decides and stores. Looking needs no lock as long as nothing is to be stored; then what was
+/// seen is looked at again, one sign-in at a time, so that nothing changes before it is stored.
+fn settle(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError> {
+    let record = recorded(shared, request)?;
+    if record.accepted.is_some() || record.rejected {
+        let decision = decide(&record, request, circumstances(shared, request, &record));
+        if decision.store.is_none() {
+            return Ok(decision);
+        }
+    }
+    let _one = lock(&shared.sign_in);
+    let record = recorded(shared, request)?;
     let decision = decide(&record, request, circumstances(shared, request, &record));
     if let Some(action) = decision.store {
         carry_out(shared, request, action)?;
     }
     Ok(decision)
+}
+
+fn recorded(shared: &Shared, request: &AuthRequest) -> Result<KeyRecord, StoreError> {
+    let stored = shared.pki.lookup(&request.id)?;
+    Ok(KeyRecord {
+        accepted: stored.accepted,
+        pending: stored.pending,
+        rejected: stored.rejected.is_some(),
+    })
 }
 
 /// What applies to this sign-in. Lists are only read, and stubs only used up, for ids about which
@@ -95,13 +128,15 @@ fn circumstances(shared: &Shared, request: &AuthRequest, record: &KeyRecord) -> 
         autosign,
         autoreject,
         full: is_full(shared, request),
+        draining: shared.drain.keeps_out(shared, request),
     }
 }
 
 /// `max_minions`: whoever is connected may stay.
 fn is_full(shared: &Shared, request: &AuthRequest) -> bool {
     let Ok(max) = usize::try_from(shared.opts.max_minions) else { return false };
-    if max == 0 {
+    // There are never more minions than connections, and those are counted already.
+    if max == 0 || shared.presence.connections() < max {
         return false;
     }
     let connected = shared.presence.connected();
@@ -148,19 +183,38 @@ fn tell(request: &AuthRequest, decision: Decision) {
         (Verdict::Full, _) => {
             log::info!("No room for {id}: max_minions are connected");
         }
+        (Verdict::Draining, _) => {
+            log::info!("{id} is sent on: this master is being drained");
+        }
     }
 }
 
 /// The answer to an accepted minion.
-fn grant(shared: &Shared, request: &AuthRequest, key: &AcceptedKey) -> Result<Vec<u8>, String> {
-    let session = shared.sessions.for_sign_in(key, SystemTime::now()).map_err(|e| e.to_string())?;
-    let pub_sig = shared.keys.pub_sig(request.sig_algo).map_err(|e| e.to_string())?;
+fn grant(shared: &Shared, request: &AuthRequest, key: &AcceptedKey) -> Served<Vec<u8>> {
+    let session = shared.sessions.for_sign_in(key, SystemTime::now())?;
+    let pub_sig = shared.keys.pub_sig(request.sig_algo)?;
     let aes = shared.keys.shared();
+    shared.drain.met(&request.id, request.asker.as_ref());
     let grant = Grant {
         publish_port: shared.publish_port,
         pub_sig: pub_sig.as_deref(),
         shared: &aes,
         session: &session,
+        notice: Some(&notice(shared)),
     };
-    server::accepted(request, shared.keys.private(), grant).map_err(|e| e.to_string())
+    Ok(server::accepted(request, shared.keys.private(), grant)?)
+}
+
+/// The answer to all others.
+fn shut_out(shared: &Shared, request: &AuthRequest, refusal: &server::Refusal) -> Served<Vec<u8>> {
+    Ok(server::refused(request, shared.keys.private(), refusal, Some(&notice(shared)))?)
+}
+
+fn notice(shared: &Shared) -> Notice {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Notice {
+        version: env!("CARGO_PKG_VERSION"),
+        time: now.as_secs_f64(),
+        minions: shared.presence.connections() as u64,
+    }
 }

@@ -9,10 +9,11 @@ mod event;
 mod fileserver;
 mod jobs;
 mod manage;
+mod master;
 mod manage_failover;
 mod mine;
 mod pillar;
-mod ping;
+pub(crate) mod ping;
 mod test;
 
 use std::future::Future;
@@ -85,6 +86,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Runner> {
         jobs::RUNNERS,
         manage::RUNNERS,
         manage_failover::RUNNERS,
+        master::RUNNERS,
         mine::RUNNERS,
         pillar::RUNNERS,
         test::RUNNERS,

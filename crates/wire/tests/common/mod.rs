@@ -81,7 +81,7 @@ impl Master {
 
     pub fn accept(&self, request: &AuthRequest, pub_sig: Option<&str>) -> Vec<u8> {
         let (shared, session) = (&self.shared, &self.session);
-        let grant = Grant { publish_port: 4505, pub_sig, shared, session };
+        let grant = Grant { publish_port: 4505, pub_sig, shared, session, notice: None };
         accepted(request, &self.key, grant).unwrap()
     }
 

@@ -3,6 +3,7 @@
 use saltern_crypto::{PublicKey, same_pem};
 use saltern_value::{Map, Value};
 
+use super::notice::Why;
 use super::request::AuthRequest;
 
 /// What the key store has for an id. Denied keys do not matter for the decision.
@@ -27,6 +28,8 @@ pub struct Circumstances {
     pub autoreject: bool,
     /// More than `max_minions` are connected, and this id is not among them.
     pub full: bool,
+    /// The master is being emptied, and this id is not among those who are still here.
+    pub draining: bool,
 }
 
 /// What the answer is.
@@ -42,6 +45,8 @@ pub enum Verdict {
     Denied,
     /// No room for another minion.
     Full,
+    /// The master is being emptied.
+    Draining,
 }
 
 /// What to do with the request's key before answering. Each is one atomic step of the store.
@@ -91,6 +96,9 @@ pub fn decide(record: &KeyRecord, request: &AuthRequest, now: Circumstances) -> 
             || PublicKey::from_pem(pem.as_bytes()).is_ok_and(|key| key == request.key)
     };
     let decision = |verdict, store| Decision { verdict, store };
+    if now.draining {
+        return decision(Verdict::Draining, None);
+    }
     if now.full {
         return decision(Verdict::Full, None);
     }
@@ -130,6 +138,19 @@ impl Decision {
         matches!(self.verdict, Verdict::Accepted | Verdict::Pending)
     }
 
+    /// Why the minion is refused; `None` when it is accepted.
+    #[must_use]
+    pub fn why(self) -> Option<Why> {
+        match self.verdict {
+            Verdict::Accepted => None,
+            Verdict::Pending => Some(Why::Pending),
+            Verdict::Rejected => Some(Why::Rejected),
+            Verdict::Denied => Some(Why::Denied),
+            Verdict::Full => Some(Why::Full),
+            Verdict::Draining => Some(Why::Draining),
+        }
+    }
+
     /// `act` of the event.
     #[must_use]
     pub fn act(self) -> Act {
@@ -138,7 +159,8 @@ impl Decision {
             Verdict::Pending => Act::Pend,
             Verdict::Rejected => Act::Reject,
             Verdict::Denied => Act::Denied,
-            Verdict::Full => Act::Full,
+            // Salt has no other word for a master that takes nobody.
+            Verdict::Full | Verdict::Draining => Act::Full,
         }
     }
 

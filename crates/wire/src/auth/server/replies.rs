@@ -6,8 +6,9 @@ use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SealKey, SigAlgo};
 use saltern_value::msgpack::{Encoding, encode_map};
 use saltern_value::{Map, Value};
 
+use super::notice::{Notice, Refusal};
 use super::request::{AuthRequest, Ticket};
-use crate::auth::aes_digest;
+use crate::auth::{SALTERN, aes_digest};
 use crate::reply;
 
 /// The AES key all minions of a master share, with the master's signature over it, which is made
@@ -47,6 +48,8 @@ pub struct Grant<'a> {
     pub shared: &'a SharedKey,
     /// The key of the minion's own requests.
     pub session: &'a SealKey,
+    /// What a master of ours adds; real masters have none.
+    pub notice: Option<&'a Notice>,
 }
 
 /// The answer to a minion whose key is accepted.
@@ -75,31 +78,27 @@ pub fn accepted(
     inner.insert("aes", to_minion(grant.shared.key.as_str().as_bytes())?);
     inner.insert("session", to_minion(grant.session.as_str().as_bytes())?);
     inner.insert("sig", grant.shared.signature.clone());
+    if let Some(notice) = grant.notice {
+        inner.insert(SALTERN, notice.to_map(None));
+    }
     signed(master, &request.ticket(), inner)
 }
 
-/// The answer to a minion whose key waits for the operator.
+/// The answer to a minion that is not taken.
 ///
 /// # Errors
 /// When OpenSSL fails.
-pub fn pending(request: &AuthRequest, master: &PrivateKey) -> Result<Vec<u8>, CryptoError> {
-    ret(master, &request.ticket(), Value::Bool(true))
-}
-
-/// The answer to a minion whose key is rejected or denied.
-///
-/// # Errors
-/// When OpenSSL fails.
-pub fn rejected(request: &AuthRequest, master: &PrivateKey) -> Result<Vec<u8>, CryptoError> {
-    ret(master, &request.ticket(), Value::Bool(false))
-}
-
-/// The answer when `max_minions` is reached.
-///
-/// # Errors
-/// When OpenSSL fails.
-pub fn full(request: &AuthRequest, master: &PrivateKey) -> Result<Vec<u8>, CryptoError> {
-    ret(master, &request.ticket(), Value::from("full"))
+pub fn refused(
+    request: &AuthRequest,
+    master: &PrivateKey,
+    refusal: &Refusal,
+    notice: Option<&Notice>,
+) -> Result<Vec<u8>, CryptoError> {
+    let mut inner = Map::from([("ret", refusal.why.ret())]);
+    if let Some(notice) = notice {
+        inner.insert(SALTERN, notice.to_map(Some(refusal)));
+    }
+    signed(master, &request.ticket(), inner)
 }
 
 /// The `pub_sig` of an accepted answer: the signing key's signature over the master key exactly

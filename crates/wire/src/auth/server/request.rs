@@ -7,6 +7,7 @@ use saltern_base::id::InvalidId;
 use saltern_crypto::{CryptoError, EncAlgo, PrivateKey, PublicKey, SigAlgo};
 use saltern_value::{Map, Value};
 
+use super::notice::Asker;
 use super::replies;
 use crate::limits;
 use crate::reply;
@@ -31,6 +32,8 @@ pub struct AuthRequest {
     pub token: Option<Vec<u8>>,
     /// Grain names and values offered for `autosign_grains_dir`.
     pub autosign_grains: Map,
+    /// What a minion of ours adds.
+    pub asker: Option<Asker>,
 }
 
 /// A sign-in that is answered without looking at any key.
@@ -93,6 +96,7 @@ impl AuthRequest {
             key,
             token,
             autosign_grains,
+            asker: Asker::parse(load),
         })
     }
 

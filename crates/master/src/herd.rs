@@ -1,0 +1,322 @@
+//! Sign-ins wait here and are served by threads of their own, so that a herd of minions that lost
+//! their master (R10) takes the processor neither from those who are connected nor from each other.
+//!
+//! - One place per minion: the newest request of an id takes the place of the one before, whose
+//!   asker has given up. Its key belongs to the place, so that nobody can push an id out of the
+//!   queue by asking in its name. First come, first served over the minions.
+//! - The threads are one fewer than the cores and yield to everything else the master does.
+//! - The queue is bounded. Our minions are told to come again as soon as they would wait longer
+//!   than their patience; real Salt's wait until the queue is full and are then told that the
+//!   master is, which sends them to their next one. These answers cost a signature each, so they
+//!   are bounded too; what is over that is dropped and counted.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use saltern_transport::zeromq::Reply;
+use saltern_value::{Map, Value};
+use saltern_wire::auth::server::Asker;
+
+use crate::context::Shared;
+use crate::counters::Refusal;
+use crate::handlers::auth;
+
+/// How long one of our minions may be let wait: less than the time after which it gives up.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Refusals under way.
+const REFUSALS_MAX: usize = 256;
+/// How much lower the priority of the threads is (`nice`): they still get a fifth of a busy core.
+const NICER: i32 = 6;
+/// Weight of one more measurement in the mean service time.
+const WEIGHT: f64 = 0.1;
+/// The mean service time until something was measured.
+const GUESS: Duration = Duration::from_millis(3);
+/// Longest id that gets a place of its own; longer ones are none.
+const ID_MAX: usize = 255;
+
+/// A sign-in that waits.
+struct Waiting {
+    load: Map,
+    peer: SocketAddr,
+    reply: Reply,
+}
+
+/// What a thread is to do.
+enum Task {
+    Serve(Waiting),
+    /// Tell it to come again after this time.
+    Refuse(Waiting, Duration),
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Queued,
+    /// It took the place of an older request of the same id.
+    Replaced,
+    Refused,
+    Dropped,
+}
+
+/// The queue of the sign-ins of one master.
+pub(crate) struct Herd {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    longest: usize,
+    workers: usize,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// The places in the order in which they came.
+    order: VecDeque<String>,
+    waiting: HashMap<String, Waiting>,
+    refusals: VecDeque<(Waiting, Duration)>,
+    /// Whether the last task was a refusal: they take turns with sign-ins.
+    refused_last: bool,
+    /// Mean time one thread needs for one sign-in.
+    mean: Option<Duration>,
+    closed: bool,
+    count: Counts,
+}
+
+/// Figures for the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Sign-ins answered.
+    pub(crate) served: u64,
+    /// Requests replaced by a newer one of the same id.
+    pub(crate) replaced: u64,
+    /// Told to come again.
+    pub(crate) refused: u64,
+    /// Not answered at all: even for refusals there were too many.
+    pub(crate) dropped: u64,
+    /// Not answered because nobody waited for it any more.
+    pub(crate) gone: u64,
+    /// Most that waited at a time.
+    pub(crate) longest: u64,
+}
+
+impl Herd {
+    /// A queue of at most `longest` sign-ins (`failover_sign_in_queue`).
+    pub(crate) fn new(longest: usize) -> Arc<Self> {
+        let cores = thread::available_parallelism().map_or(2, NonZero::get);
+        Arc::new(Herd {
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            longest: longest.max(1),
+            workers: cores.saturating_sub(1).max(1),
+            hasher: RandomState::new(),
+        })
+    }
+
+    /// Starts the threads; they end with the master.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
+        for number in 0..shared.herd.workers {
+            let herd = Arc::clone(&shared.herd);
+            let shared = Arc::downgrade(shared);
+            let name = format!("sign-in-{number}");
+            thread::Builder::new().name(name).spawn(move || herd.work(&shared))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a sign-in; never waits.
+    pub(crate) fn enter(&self, shared: &Shared, load: Map, peer: SocketAddr, reply: Reply) {
+        let ours = Asker::parse(&load).is_some();
+        let place = self.place(&load);
+        let waiting = Waiting { load, peer, reply };
+        let (entry, old) = self.lock().enter(place, ours, waiting, self.longest, self.workers);
+        // The one who waited for it has given up, or was never the one it said it was.
+        drop(old);
+        match entry {
+            Entry::Queued | Entry::Replaced | Entry::Refused => self.arrived.notify_one(),
+            Entry::Dropped => shared.counters.refuse(Refusal::Overloaded, Some(peer), || "sign-in"),
+        }
+    }
+
+    /// Whose place this request takes.
+    fn place(&self, load: &Map) -> String {
+        let id = load.get_str("id").filter(|id| id.len() <= ID_MAX).unwrap_or_default();
+        let key = self.hasher.hash_one(load.get_str("pub").unwrap_or_default());
+        format!("{key:016x} {id}")
+    }
+
+    /// Ends the threads; what waits is not answered any more.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        let (waiting, refusals) =
+            (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.refusals));
+        queue.order.clear();
+        drop(queue);
+        drop((waiting, refusals));
+        self.arrived.notify_all();
+    }
+
+    /// What happened so far, as `salt-run master.drain_status` shows it.
+    pub(crate) fn shown(&self) -> Map {
+        let queue = self.lock();
+        let count = queue.count;
+        let per_second = self.workers as f64 / queue.mean().as_secs_f64();
+        Map::from([
+            ("waiting", Value::from(queue.order.len() as u64)),
+            ("most_waiting", count.longest.into()),
+            ("per_second", (per_second.round() as u64).into()),
+            ("served", count.served.into()),
+            ("replaced", count.replaced.into()),
+            ("told_to_come_again", count.refused.into()),
+            ("dropped", count.dropped.into()),
+            ("given_up", count.gone.into()),
+        ])
+    }
+
+    fn work(&self, shared: &Weak<Shared>) {
+        lower_priority();
+        while let Some(task) = self.next() {
+            let Some(shared) = shared.upgrade() else { return };
+            match task {
+                Task::Serve(Waiting { load, peer, reply }) => {
+                    if reply.is_unwanted() {
+                        self.lock().count.gone += 1;
+                        continue;
+                    }
+                    let began = Instant::now();
+                    let answer = guarded(|| auth::serve(&shared, &load, peer));
+                    self.lock().measured(began.elapsed());
+                    if let Some(answer) = answer {
+                        reply.send(answer);
+                    }
+                }
+                Task::Refuse(Waiting { load, peer, reply }, after) => {
+                    if !reply.is_unwanted()
+                        && let Some(answer) = guarded(|| auth::refuse(&shared, &load, peer, after))
+                    {
+                        reply.send(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next task, when there is one; `None` when the master ends.
+    fn next(&self) -> Option<Task> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(task) = queue.next() {
+                return Some(task);
+            }
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Finds a place for a request; gives back the one it replaces, or that has no place.
+    fn enter(
+        &mut self,
+        place: String,
+        ours: bool,
+        waiting: Waiting,
+        longest: usize,
+        workers: usize,
+    ) -> (Entry, Option<Waiting>) {
+        if self.closed {
+            return (Entry::Dropped, Some(waiting));
+        }
+        if let Some(older) = self.waiting.get_mut(&place) {
+            self.count.replaced += 1;
+            return (Entry::Replaced, Some(std::mem::replace(older, waiting)));
+        }
+        let wait = self.wait(self.order.len(), workers);
+        if self.order.len() < longest && (!ours || wait <= PATIENCE) {
+            self.order.push_back(place.clone());
+            self.waiting.insert(place, waiting);
+            self.count.longest = self.count.longest.max(self.order.len() as u64);
+            return (Entry::Queued, None);
+        }
+        if self.refusals.len() < REFUSALS_MAX {
+            self.count.refused += 1;
+            self.refusals.push_back((waiting, retry_after(wait)));
+            return (Entry::Refused, None);
+        }
+        self.count.dropped += 1;
+        (Entry::Dropped, Some(waiting))
+    }
+
+    /// Sign-ins and refusals take turns, so that neither waits for all of the others.
+    fn next(&mut self) -> Option<Task> {
+        let refusal_first = !self.refused_last;
+        if (refusal_first || self.order.is_empty())
+            && let Some((waiting, after)) = self.refusals.pop_front()
+        {
+            self.refused_last = true;
+            return Some(Task::Refuse(waiting, after));
+        }
+        self.refused_last = false;
+        while let Some(place) = self.order.pop_front() {
+            if let Some(waiting) = self.waiting.remove(&place) {
+                return Some(Task::Serve(waiting));
+            }
+        }
+        None
+    }
+
+    /// How long somebody waits behind `ahead` others.
+    fn wait(&self, ahead: usize, workers: usize) -> Duration {
+        let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+        let workers = u32::try_from(workers).unwrap_or(1).max(1);
+        self.mean().saturating_mul(ahead) / workers
+    }
+
+    fn mean(&self) -> Duration {
+        self.mean.unwrap_or(GUESS)
+    }
+
+    fn measured(&mut self, took: Duration) {
+        let mean = self.mean().mul_f64(1.0 - WEIGHT) + took.mul_f64(WEIGHT);
+        self.mean = Some(mean.max(Duration::from_micros(1)));
+        self.count.served += 1;
+    }
+}
+
+/// When to come again: when those who wait now are served, but not all at the same moment.
+fn retry_after(wait: Duration) -> Duration {
+    let least = Duration::from_secs(1);
+    wait.max(least).mul_f64(1.0 + fastrand::f64() * 0.5).min(Duration::from_secs(60))
+}
+
+/// Runs what must not end the thread.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        log::error!("A sign-in ended without a result");
+    }
+    done.ok()
+}
+
+/// On Linux the priority is the thread's own.
+fn lower_priority() {
+    let thread = rustix::thread::gettid();
+    let lowered = rustix::process::getpriority_process(Some(thread))
+        .and_then(|now| rustix::process::setpriority_process(Some(thread), now + NICER));
+    if let Err(error) = lowered {
+        log::debug!("Sign-ins have the same priority as the rest: {error}");
+    }
+}
