@@ -5,8 +5,12 @@ use std::process::{Command, Stdio};
 use crate::run::run;
 
 /// A program, how it is asked for its version, and the Debian package it comes in.
-const NEEDED: [(&str, &str, &str); 3] =
-    [("ip", "-V", "iproute2"), ("tc", "-V", "iproute2"), ("nft", "-v", "nftables")];
+const NEEDED: [(&str, &str, &str); 4] = [
+    ("ip", "-V", "iproute2"),
+    ("tc", "-V", "iproute2"),
+    ("nft", "-v", "nftables"),
+    ("debootstrap", "--version", "debootstrap"),
+];
 
 /// Installs what is missing where that is possible: as root, with apt-get. Elsewhere it says so;
 /// the tests in need of it then say `SKIPPED`.
@@ -22,7 +26,7 @@ pub fn install() {
         eprintln!("xtask: missing Debian packages: {names}; tests that need them are SKIPPED");
         return;
     }
-    eprintln!("xtask: installing the Debian packages {names} for the tests with real networks");
+    eprintln!("xtask: installing the Debian packages {names} for the tests that need them");
     let install = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");

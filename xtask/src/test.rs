@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::run::{Done, cargo, root};
-use crate::{check, packages, venvs};
+use crate::{check, deb, packages, venvs};
 
 /// All checks and tests; with a filter, only the interop tests it names.
 pub fn run_all() -> Done {
@@ -15,7 +15,11 @@ pub fn run_all() -> Done {
             .args(["test", "--release", "--locked", "--workspace"])
             .args(["--exclude", "saltern-interop"]),
     )?;
-    interop(&[])
+    packages::install();
+    let without = deb::test()?;
+    interop(&[])?;
+    repeat(&without.unwrap_or_default());
+    Ok(())
 }
 
 /// Entry of `cargo xtask test`.

@@ -4,6 +4,8 @@ mod build;
 mod notify;
 mod trial;
 
+use std::path::PathBuf;
+
 use crate::dist;
 use crate::run::{Done, root};
 
@@ -19,6 +21,22 @@ pub fn run(args: &[String]) -> Done {
             other => return Err(format!("deb: unknown argument {other}; known: --host, --try")),
         }
     }
+    let package = build(host)?;
+    println!("{}", package.display());
+    if attempt { trial::install_and_use(&package, &trial::debian()?) } else { Ok(()) }
+}
+
+/// What `cargo xtask test` does: the package of the release build, tried in a fresh Debian. Gives
+/// the reason when this machine has no way to get one.
+pub fn test() -> Result<Option<String>, String> {
+    let debian = match trial::debian() {
+        Ok(debian) => debian,
+        Err(error) => return Ok(Some(format!("the Debian package in a fresh Debian: {error}"))),
+    };
+    trial::install_and_use(&build(true)?, &debian).map(|()| None)
+}
+
+fn build(host: bool) -> Result<PathBuf, String> {
     let program = if host {
         crate::test::build_program()?;
         root().join("target/release/saltern")
@@ -26,7 +44,5 @@ pub fn run(args: &[String]) -> Done {
         dist::build()?;
         root().join("target/dist/saltern")
     };
-    let package = build::build(&program, host)?;
-    println!("{}", package.display());
-    if attempt { trial::install_and_use(&package) } else { Ok(()) }
+    build::build(&program, host)
 }

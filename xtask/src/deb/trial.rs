@@ -10,9 +10,30 @@ use crate::run::{Done, output, root, run};
 
 const SUITE: &str = "bookworm";
 
-/// Tries the package; needs root and debootstrap.
-pub fn install_and_use(package: &Path) -> Done {
-    let tree = Tree::fresh()?;
+/// A fresh Debian, made once and kept; needs root, network namespaces, debootstrap and a mirror.
+pub fn debian() -> Result<PathBuf, String> {
+    let name = format!("sdebtry{}", std::process::id());
+    for what in ["add", "del"] {
+        run(Command::new("ip").args(["netns", what, &name]))?;
+    }
+    let kept = root().join(".cache").join(format!("debian-{SUITE}"));
+    let mark = kept.join(".complete");
+    if !mark.exists() {
+        if kept.exists() {
+            fs::remove_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        }
+        run(Command::new("debootstrap")
+            .args(["--variant=minbase", "--include=systemd", SUITE])
+            .arg(&kept)
+            .stdout(Stdio::null()))?;
+        fs::write(&mark, "").map_err(|e| format!("{}: {e}", mark.display()))?;
+    }
+    Ok(kept)
+}
+
+/// Tries the package in a copy of that Debian.
+pub fn install_and_use(package: &Path, debian: &Path) -> Done {
+    let tree = Tree::copy_of(debian)?;
     let inside = tree.root.join("saltern.deb");
     fs::copy(package, &inside).map_err(|e| format!("{}: {e}", inside.display()))?;
     run_in(&tree, "dpkg -i /saltern.deb")?;
@@ -46,23 +67,10 @@ struct Tree {
 }
 
 impl Tree {
-    /// A copy of the tree that is made once and kept.
-    fn fresh() -> Result<Self, String> {
-        let kept = root().join(".cache").join(format!("debian-{SUITE}"));
-        let mark = kept.join(".complete");
-        if !mark.exists() {
-            if kept.exists() {
-                fs::remove_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
-            }
-            run(Command::new("debootstrap")
-                .args(["--variant=minbase", "--include=systemd", SUITE])
-                .arg(&kept)
-                .stdout(Stdio::null()))?;
-            fs::write(&mark, "").map_err(|e| format!("{}: {e}", mark.display()))?;
-        }
+    fn copy_of(debian: &Path) -> Result<Self, String> {
         // Short: the path of a unix socket has at most 107 bytes.
         let tree = std::env::temp_dir().join(format!("sdeb-{}", std::process::id()));
-        run(Command::new("cp").arg("-a").arg(&kept).arg(&tree))?;
+        run(Command::new("cp").arg("-a").arg(debian).arg(&tree))?;
         let net = format!("sdeb{}", std::process::id());
         run(Command::new("ip").args(["netns", "add", &net]))?;
         let tree = Tree { root: tree, net };
