@@ -33,6 +33,9 @@ pub(crate) struct Election {
     pub(crate) flights: Vec<Flight>,
     starts: u32,
     next_start: Instant,
+    /// Who may be tried (again) from when on, as long as others keep the round from ending: one
+    /// that hangs must not hide that another has come back.
+    later: Vec<(Instant, Master)>,
 }
 
 impl Election {
@@ -47,7 +50,7 @@ impl Election {
         let alone = flights.iter().map(|flight| flight.started + Policy::HEAD_START).min();
         let next_start = alone.unwrap_or(now).max(now);
         let starts = u32::try_from(flights.len()).unwrap_or(u32::MAX);
-        Election { queue, flights, starts, next_start }
+        Election { queue, flights, starts, next_start, later: Vec::new() }
     }
 
     /// Somebody wants this master to be the next, if it is still to be tried.
@@ -63,8 +66,29 @@ impl Election {
         self.flights.iter_mut().for_each(|flight| flight.slept(lost));
     }
 
+    /// This master may be tried from then on.
+    pub(crate) fn again(&mut self, master: Master, at: Instant) {
+        self.later.retain(|(_, known)| *known != master);
+        self.later.push((at, master));
+    }
+
+    fn recall(&mut self, now: Instant) {
+        let due: Vec<Master> =
+            self.later.iter().filter(|(at, _)| *at <= now).map(|(_, master)| *master).collect();
+        self.later.retain(|(at, _)| *at > now);
+        for master in due {
+            let flying = self.flights.iter().any(|flight| flight.master == master);
+            if !flying && !self.queue.contains(&master) {
+                self.queue.push_back(master);
+            }
+        }
+    }
+
     /// The next master to try, if its turn has come.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Master> {
+        if !self.is_over() {
+            self.recall(now);
+        }
         if now < self.next_start {
             return None;
         }
@@ -96,7 +120,8 @@ impl Election {
 
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         let start = (!self.queue.is_empty()).then_some(self.next_start);
-        self.flights.iter().map(|flight| flight.deadline).chain(start).min()
+        let later = self.later.iter().map(|(at, _)| *at).filter(|_| !self.is_over());
+        self.flights.iter().map(|flight| flight.deadline).chain(start).chain(later).min()
     }
 }
 

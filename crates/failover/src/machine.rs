@@ -43,6 +43,8 @@ pub struct Machine {
     next_id: u64,
     /// Sleeps of this process that came one after the other.
     sleeps: u32,
+    /// When the last input came: until then it was awake.
+    awake: Option<Instant>,
     /// What was last said of each master, to tell changes from repetition.
     told: Vec<Ready>,
 }
@@ -84,6 +86,7 @@ impl Machine {
             state: State::Idle,
             next_id: 0,
             sleeps: 0,
+            awake: None,
             told: vec![Ready::Unknown; policy.masters.len()],
             policy,
             rng,
@@ -227,8 +230,10 @@ impl Machine {
     /// A timer that rings much too late says that this process or its host slept: what is under
     /// way gets its time anew, since nobody else is to blame for it.
     fn notice_sleep(&mut self, now: Instant, wake: bool) {
+        let awake = self.awake.replace(now);
         let Some(due) = self.wake_at() else { return };
-        let lost = now.saturating_duration_since(due);
+        // Whatever waited all at once after a sleep comes before the timer; one sleep is one.
+        let lost = now.saturating_duration_since(awake.map_or(due, |at| at.max(due)));
         if lost <= Policy::SLEPT {
             if wake {
                 self.sleeps = 0;

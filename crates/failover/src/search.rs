@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::election::{Election, Flight};
 use crate::machine::{Machine, State};
+use crate::policy::Policy;
 use crate::types::{Action, Attempt, Master, Soft, Verdict};
 
 impl Machine {
@@ -47,6 +48,11 @@ impl Machine {
         let ranked = self.ranked().into_iter();
         let queue: VecDeque<Master> = ranked.filter(|m| self.may_be_tried(*m, now)).collect();
         let mut election = Election::with_flights(queue, flights, now);
+        for (master, candidate) in self.candidates.iter().enumerate() {
+            if let Some(at) = candidate.not_before.filter(|at| *at > now) {
+                election.again(Master(master), at);
+            }
+        }
         if let Some(wish) = wish {
             election.prefer(wish);
         }
@@ -132,6 +138,11 @@ impl Machine {
         let Some(flight) = election.ended(attempt, now) else { return false };
         self.judge(flight.master, verdict, now);
         if verdict != Verdict::Ok {
+            let told = self.candidates.get(flight.master.0).and_then(|c| c.not_before);
+            let pause = Policy::BACKOFF_MAX.mul_f64(0.4 + 0.4 * self.rng.f64());
+            if let State::Searching(election) = &mut self.state {
+                election.again(flight.master, told.unwrap_or(now + pause));
+            }
             self.advance(now, out);
             return true;
         }
