@@ -42,8 +42,11 @@ pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
         ));
     }
     parts.push(format!(
-        "{} minions: {} safe, {} would be lost, {} unknown, {} not connected{}",
-        number("minions"),
+        "{}: {} safe, {} would be lost, {} unknown, {} not connected{}",
+        match number("minions") {
+            1 => "1 minion".to_owned(),
+            n => format!("{n} minions"),
+        },
         number("safe"),
         number("would_be_lost"),
         number("unknown"),

@@ -9,7 +9,7 @@ use saltern_modules::{Host, HostError};
 use saltern_value::{Map, Value};
 
 use super::Stayed;
-use super::shown::{connected, word};
+use super::shown::{connected, places, word};
 use crate::connect::Command;
 use crate::core::Core;
 use crate::settings::Mode;
@@ -31,7 +31,15 @@ pub(crate) async fn move_away(
     within: Duration,
     drain: bool,
 ) -> Result<Map, String> {
-    let to = to.map(|name| listed(core, name)).transpose()?;
+    let to = match to.map(|name| listed(core, name)).transpose() {
+        Ok(to) => to,
+        // The master that is drained may know the other one by a name that we do not have.
+        Err(why) if drain => {
+            log::warn!("Asked to leave: {why}; the next one that takes this minion is used");
+            None
+        }
+        Err(why) => return Err(why),
+    };
     match core.access.settings.mode {
         Mode::Disabled => return Err("this minion uses no master (master_type: disable)".into()),
         Mode::Hot if drain => return Ok(stays_connected(core)),
@@ -148,7 +156,16 @@ fn refused(core: &Core, to: Option<usize>, stayed: &Stayed) -> String {
             let name = core.access.master_name(at);
             format!("{name} does not take this minion ({kind}): {text}; it stays where it is")
         }
-        None => format!("no other master takes this minion ({kind}): {text}; it stays where it is"),
+        None => {
+            let places = places(core, &core.views.all(), Instant::now());
+            let refusals: Vec<String> = places
+                .iter()
+                .filter(|place| place.state == "not ready")
+                .map(|place| format!("{} ({}: {})", place.name, place.reason, place.text))
+                .collect();
+            let why = if refusals.is_empty() { text } else { refusals.join(", ") };
+            format!("no other master takes this minion: {why}; it stays where it is")
+        }
     }
 }
 
