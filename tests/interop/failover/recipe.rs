@@ -187,6 +187,8 @@ fn every_command_of_the_page_is_known() {
     for line in page.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (list, name) = match words.as_slice() {
+            // Reads the bus in the tool itself.
+            ["salt-run", "state.event", ..] => continue,
             ["salt-run", name, ..] => (&runners, *name),
             ["salt-call", "--local", name, ..] | ["salt", _, name, ..] => (&functions, *name),
             _ => continue,
