@@ -1,6 +1,19 @@
 //! Which master a minion talks to, when it leaves and where it goes: a pure state machine.
 //! No sockets, no clock and no chance of its own: time comes with every input and random numbers
 //! from a generator given at the start, so every story can be replayed in a test.
+//!
+//! ```text
+//! Idle -> Searching -> Connected: watches ask on two channels, the standby signs in elsewhere
+//!           |    ^        |  a channel silent -> doubt: a fresh connection to the same master,
+//!           v    |        |     beside it one to the next; heard -> as before, fresh -> refreshed,
+//!         Waiting         |     neither in time -> the next, if it is there, else Searching
+//!                         |  closed, refused -> Searching
+//!                         '- told to leave, or the preferred master is back -> the other one first
+//! ```
+//!
+//! One file each: `search`, `election` (rounds), `link` (the connection in use), `probe`, `delays`
+//! (one channel), `doubt`, `standby`, `leave`, `failback`; `outbox` and `seen` decide about returns
+//! and jobs.
 
 mod delays;
 mod doubt;
