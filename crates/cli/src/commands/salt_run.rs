@@ -1,5 +1,7 @@
 //! `salt-run`: run a function of the master.
 
+use std::io::IsTerminal;
+
 use saltern_client::{Connection, RemoteCall, RemoteResult};
 use saltern_config::load_master;
 use saltern_event::Event;
@@ -13,8 +15,10 @@ use crate::exit::{self, Failure};
 use crate::printer::{Defaults, Printer};
 use crate::{daemon, logging, user};
 
-/// The functions that ask minions and take a time to wait.
-const ASKING: [&str; 3] = ["manage.up", "manage.down", "manage.status"];
+/// The functions that wait and take a time for it.
+const ASKING: [&str; 4] = ["manage.up", "manage.down", "manage.status", DRAIN];
+/// The function that takes options of its own.
+const DRAIN: &str = "master.drain";
 
 /// Run a function of the master
 #[derive(clap::Args, Debug)]
@@ -34,12 +38,21 @@ pub(crate) struct Args {
     /// Do not display the results
     #[arg(long)]
     quiet: bool,
-    /// Seconds that manage.up, manage.down and manage.status wait for minions
+    /// Seconds that manage.up, manage.down, manage.status and master.drain wait for minions
     #[arg(short = 't', long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// Names of arguments that are not to be typed, comma separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     no_parse: Vec<String>,
+    /// With master.drain: the master to go to, by its name in the minions' configuration
+    #[arg(long, value_name = "MASTER")]
+    to: Option<String>,
+    /// With master.drain: wait until nobody is connected and no job runs
+    #[arg(long)]
+    wait: bool,
+    /// With master.drain: the time over which minions leave
+    #[arg(long, value_name = "SECONDS")]
+    within: Option<f64>,
     /// Function and arguments
     #[arg(value_name = "FUNCTION [ARGUMENTS]", allow_negative_numbers = true)]
     words: Vec<String>,
@@ -67,6 +80,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     {
         kwarg.insert("timeout", seconds);
     }
+    drain_options(&args, fun, &mut kwarg)?;
     let call = RemoteCall { fun: fun.to_owned(), arg, kwarg };
     let connection = Connection::new(&loaded.opts, &user::publisher());
     runtime.block_on(async {
@@ -102,6 +116,24 @@ fn show(
     Ok(())
 }
 
+/// Puts the options of master.drain among its arguments.
+fn drain_options(args: &Args, fun: &str, kwarg: &mut Map) -> Result<(), Failure> {
+    let given = [
+        ("--to", "to", args.to.as_deref().map(Value::from)),
+        ("--wait", "wait", args.wait.then_some(Value::Bool(true))),
+        ("--within", "within", args.within.map(Value::Float)),
+    ];
+    for (option, name, value) in given {
+        let Some(value) = value else { continue };
+        if fun != DRAIN {
+            let text = format!("{option} is only for {DRAIN}; leave it out");
+            return Err(Failure::new(exit::USAGE, text));
+        }
+        kwarg.insert(name, value);
+    }
+    Ok(())
+}
+
 /// Starts a function and says, as Salt does in its log, where its result will be.
 async fn detach(connection: &Connection, call: &RemoteCall) -> Result<i32, Failure> {
     let tag = connection.start_runner(call).await?;
@@ -125,6 +157,12 @@ async fn wait(
     let progress = |event: &Event| {
         let suffix = event.tag.splitn(4, '/').nth(3).unwrap_or_default();
         if args.quiet || suffix == "new" || unwritten.is_err() {
+            return;
+        }
+        if call.fun == DRAIN && suffix == "drain" {
+            if std::io::stderr().is_terminal() {
+                eprintln!("{}", event.data.get_str("message").unwrap_or_default());
+            }
             return;
         }
         let shown =

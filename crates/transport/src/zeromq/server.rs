@@ -198,7 +198,7 @@ impl<C: Wake> Bound<C> {
         let address = listener.local_addr()?;
         let tally = Tally::new(format!("{what} on {address}"));
         let registry = Arc::new(Registry::new(tally, max_connections, max_per_address));
-        Ok(Bound { listener, listen: listen_options.clone(), address, registry })
+        Ok(Bound { listener, listen: *listen_options, address, registry })
     }
 
     /// Starts to accept; every connection is served by a task of its own.
