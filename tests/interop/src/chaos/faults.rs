@@ -71,6 +71,11 @@ impl Kind {
     fn is_bearable(self) -> bool {
         matches!(self, Kind::BadLink | Kind::KeyRotated | Kind::ForgottenByNat)
     }
+
+    /// Whether there is nothing that could answer, not even on the same host.
+    fn ends_program(self) -> bool {
+        matches!(self, Kind::Killed | Kind::Frozen | Kind::Restarted)
+    }
 }
 
 pub(super) struct Injector {
@@ -169,6 +174,7 @@ fn at<T: Daemon>(node: &mut Node<T>, kind: Kind) -> bool {
         Kind::Drained | Kind::KeyRotated => program.command(kind),
     }
     node.faulty = true;
+    node.runs = !kind.ends_program();
     if !kind.is_bearable() {
         node.faults.push((begun, f64::INFINITY));
     }
@@ -195,6 +201,7 @@ fn mend<T: Daemon>(node: &mut Node<T>, kind: Kind) {
         _ => program.host().heal(),
     }
     node.faulty = false;
+    node.runs = true;
     if let Some((_, end)) = node.faults.last_mut().filter(|(_, end)| end.is_infinite()) {
         *end = now();
     }

@@ -21,6 +21,8 @@ pub(super) struct Node<T> {
     pub(super) program: T,
     /// Whether a fault is in force.
     pub(super) faulty: bool,
+    /// Whether it is neither dead nor frozen.
+    pub(super) runs: bool,
     /// When faults began and ended, in seconds since 1970.
     pub(super) faults: Vec<(f64, f64)>,
     /// How often it was started.
@@ -29,7 +31,7 @@ pub(super) struct Node<T> {
 
 impl<T> Node<T> {
     fn new(program: T) -> Self {
-        Node { program, faulty: false, faults: Vec::new(), starts: 1 }
+        Node { program, faulty: false, runs: true, faults: Vec::new(), starts: 1 }
     }
 }
 
