@@ -2,6 +2,7 @@
 //! type; every task it starts is owned here and ends with it.
 
 use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use saltern_event::tags;
 use saltern_failover::{
     Action, Attempt, Channel, Input, LeaveReason, LossReason, Machine, Master, Notice, Probe,
-    ProbeResult, Status, Verdict,
+    ProbeResult, Soft, Status, Verdict,
 };
 use saltern_transport::zeromq::{Pulse, Requester, Subscriber};
 use saltern_value::Map;
@@ -234,10 +235,9 @@ impl Shell {
             Err(not) => not.verdict,
         };
         let before = self.standby_logged.insert(master, verdict);
-        let news = before.is_none_or(|b| {
-            std::mem::discriminant(&b) != std::mem::discriminant(&verdict)
-                || (verdict != Verdict::Ok && b != verdict)
-        });
+        // The numbers in a verdict change each time.
+        let kind = kind_of(&verdict);
+        let news = before.is_none_or(|before| kind_of(&before) != kind);
         match outcome {
             Ok(kept) => {
                 if news {
@@ -282,7 +282,9 @@ impl Shell {
 
     fn cooled(&mut self, attempt: Attempt, master: Master) {
         if self.kept.get(&master).is_some_and(|(kept, _)| kept.attempt == attempt) {
+            log::debug!("The connection kept to {} has ended", self.machine.name(master));
             self.release(master);
+            self.standby_logged.remove(&master);
             self.input(Input::Cooled { master });
         }
     }
@@ -486,6 +488,15 @@ impl Shell {
             self.waiting_logged = true;
         }
     }
+}
+
+/// What kind of verdict it is, whatever its numbers.
+fn kind_of(verdict: &Verdict) -> (Discriminant<Verdict>, Option<Discriminant<Soft>>) {
+    let soft = match verdict {
+        Verdict::Soft(soft) => Some(discriminant(soft)),
+        Verdict::Ok | Verdict::Hard(_) => None,
+    };
+    (discriminant(verdict), soft)
 }
 
 /// Passes a subscription's signs of life on, and its end.
