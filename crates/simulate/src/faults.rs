@@ -190,7 +190,7 @@ fn draw(world: &mut World, rough: bool) -> Fault {
         15 if rng.bool() => Fault::NameGone { master },
         15 => Fault::Move { master },
         16 if rng.bool() => Fault::Ask { minion, to: rng.bool().then_some(master) },
-        16 => Fault::WallClock { minion, hours: rng.i64(-48..=48) },
+        16 => Fault::WallClock { minion, hours: rng.i64(-9..=9) },
         17 => Fault::Stall { minion },
         18 => Fault::Restart { minion, power: rng.bool() },
         19 => Fault::SlowAnswers { master, by: between(rng, ms(50), secs(4)) },

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use saltern_failover::{LeaveReason, Master as Number};
 
 use crate::clock::{Time, ms, secs};
+use crate::master::Key;
 use crate::minion::Step;
 use crate::report::Violation;
 use crate::world::World;
 
 /// Longest time a minion may be without service while a master that takes it is there, when
 /// answers have been quick for a while.
-const CALM: Time = ms(5500);
+const CALM: Time = ms(5000);
 /// The same while answers are slow, or have been of late: patience is then longer on purpose.
-const ROUGH: Time = secs(45);
+const ROUGH: Time = secs(40);
 /// A master that came back is not noticed before a pause has passed.
-const COMEBACK: Time = secs(15);
+const COMEBACK: Time = secs(8);
 /// For so long after slow answers patience is longer.
 const REMEMBERED: Time = secs(190);
 /// Machine inputs and actions of one minion in one second.
@@ -191,8 +192,25 @@ impl World {
         let slow = self.net.paths[m].iter().flatten().any(|road| !road.cut && !road.is_good());
         let silent = used
             .is_some_and(|master| !self.served(m) || self.masters[master].answers_after > ms(60));
+        let slow = slow || used.is_some_and(|master| self.masters[master].answers_after > ms(60));
         if slow || (self.watchman.silent[m] && !silent && used.is_some()) {
             self.watchman.rough_until[m] = now + REMEMBERED;
+        }
+        // That a key is not taken any more shows with the next request under it.
+        // One that is too busy for a fresh connection is given a second chance.
+        let unsure = |master: usize| {
+            let master = &self.masters[master];
+            master.keys[m] != Key::Accepted || master.busy.is_some()
+        };
+        let half = used.is_some_and(|master| {
+            let [up, down] = &self.net.paths[m][master];
+            let [deaf, dumb] = self.masters[master].mute;
+            up.cut != down.cut || deaf != dumb
+        });
+        // One that is heard on one of its channels is given more time, too.
+        if half || used.is_some_and(unsure) {
+            let until = &mut self.watchman.rough_until[m];
+            *until = (*until).max(now + secs(20));
         }
         // A switch ends the silence in another way than the master's answer.
         self.watchman.silent[m] = silent;
@@ -205,20 +223,23 @@ impl World {
             return;
         }
         let unserved = *self.watchman.unserved[m].get_or_insert(now);
-        let since = |welcome: &Option<Time>| welcome.map(|at| (at + COMEBACK).max(unserved));
-        let gap = self.watchman.welcome[m].iter().filter_map(since).min();
-        let gap = gap.map_or(Time::ZERO, |since| now.saturating_sub(since));
-        let rough = self.watchman.rough_until[m] > now
-            || self.minions[m].policy.alive_interval.is_some_and(|i| i < secs(2));
-        let (longest, bound) = match rough {
-            true => (&mut self.stats.longest_rough, ROUGH),
-            false => (&mut self.stats.longest_calm, CALM),
+        let since = |from: Time| {
+            let since = |welcome: &Option<Time>| welcome.map(|at| (at + COMEBACK).max(from));
+            let since = self.watchman.welcome[m].iter().filter_map(since).min();
+            since.map_or(Time::ZERO, |since| now.saturating_sub(since))
         };
-        *longest = gap.max(*longest);
-        if gap > bound {
+        // Taking another connection into use begins a new gap, when that one is silent, too; the
+        // whole of it has its bound all the same.
+        let (whole, last) = (since(unserved), since(unserved.max(self.minions[m].adopted_at)));
+        let calm = self.watchman.rough_until[m] <= now;
+        self.stats.longest_rough = self.stats.longest_rough.max(whole);
+        if calm {
+            self.stats.longest_calm = self.stats.longest_calm.max(last);
+        }
+        if whole > ROUGH || (calm && last > CALM) {
+            let way = if calm { "quick" } else { "slow" };
             let detail = format!(
-                "m{m} is without a master for {gap:?} although one is there ({})",
-                if rough { "slow answers" } else { "quick answers" }
+                "m{m} is without a master for {whole:?} although one is there (answers are {way})",
             );
             self.violate("connected to a live master within the bound", detail);
         }
@@ -232,7 +253,9 @@ impl World {
         let patience = minion.policy.attempt_timeout + secs(45);
         let leaked = minion.sessions.iter().find(|(attempt, session)| {
             let kept = minion.warm.get(&session.master) == Some(attempt);
-            Some(**attempt) != minion.adopted && !kept && now > session.began + patience
+            Some(**attempt) != minion.adopted
+                && !kept
+                && now > session.began.max(minion.thawed) + patience
         });
         let wrong = if order.len() != masters || minion.machine.order().len() != masters {
             format!("the order is {:?}", minion.machine.order())

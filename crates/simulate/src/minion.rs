@@ -83,6 +83,8 @@ pub(crate) struct Minion {
     pub(crate) alive: bool,
     /// The process stands still; what comes in waits.
     pub(crate) stalled: bool,
+    /// When it last ran again after it had stood still.
+    pub(crate) thawed: Time,
     pub(crate) backlog: VecDeque<Event>,
     pub(crate) policy: Policy,
     pub(crate) machine: Machine,
@@ -94,6 +96,7 @@ pub(crate) struct Minion {
     probers: BTreeMap<usize, ConnId>,
     pub(crate) warm: BTreeMap<usize, Attempt>,
     pub(crate) adopted: Option<Attempt>,
+    pub(crate) adopted_at: Time,
     pub(crate) work: Work,
     /// Machine inputs and actions in the current second, and which second that is.
     pub(crate) spent: (u64, u32),
@@ -106,6 +109,7 @@ impl Minion {
             life: 1,
             alive: true,
             stalled: false,
+            thawed: Time::ZERO,
             backlog: VecDeque::new(),
             policy,
             machine,
@@ -117,6 +121,7 @@ impl Minion {
             probers: BTreeMap::new(),
             warm: BTreeMap::new(),
             adopted: None,
+            adopted_at: Time::ZERO,
             work,
             spent: (0, 0),
         }
@@ -246,11 +251,11 @@ impl World {
                     }
                 }
             }
-            Action::Notify(notice) => self.noticed(m, notice),
+            Action::Notify(notice) => self.noticed(notice),
         }
     }
 
-    fn noticed(&mut self, m: usize, notice: Notice) {
+    fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Switched { from, to, reason, .. } if from.is_some() && from != Some(to) => {
                 self.stats.switches += 1;
@@ -260,7 +265,6 @@ impl World {
             Notice::LeaveFailed { .. } => self.stats.leaves_failed += 1,
             _ => {}
         }
-        self.minions[m].work.noticed();
     }
 
     fn begin(&mut self, m: usize, attempt: Attempt, master: usize, prepare: bool, warm: bool) {
@@ -312,7 +316,8 @@ impl World {
         let life = self.minions[m].life;
         let Some(session) = self.minions[m].sessions.get_mut(&attempt) else { return };
         session.step = Step::Subscribing;
-        let to = (session.master, session.address);
+        let address = self.net.names[session.master].unwrap_or(session.address);
+        let to = (session.master, address);
         let purpose = Purpose::Link(attempt);
         let conn =
             self.net.connect(&mut self.agenda, (m, life), to, Channel::Publications, purpose);
@@ -348,7 +353,7 @@ impl World {
                     self.drop_session(m, old);
                 }
                 self.tell(m, Input::Verdict { attempt, verdict });
-                self.outbox_turn(m);
+                self.outbox_released(m, master);
             }
             Goal::Renew(attempt) => {
                 let Some(session) = self.minions[m].sessions.get_mut(&attempt) else { return };
@@ -410,8 +415,11 @@ impl World {
             return;
         }
         self.minions[m].adopted = Some(attempt);
+        self.minions[m].adopted_at = self.now();
         self.stats.adoptions += 1;
-        self.outbox_turn(m);
+        let key = self.minions[m].sessions.get(&attempt).map_or(0, |s| s.key);
+        self.ask(m, Goal::Pillar(attempt), Ask::Sealed { session: key }, ms(8000));
+        self.outbox_released(m, master.0);
     }
 
     /// Closes everything that belongs to a try or connection.
@@ -442,7 +450,8 @@ impl World {
         let (Goal::SignIn(attempt)
         | Goal::Renew(attempt)
         | Goal::Prove(attempt, _)
-        | Goal::Return(attempt, _)) = goal
+        | Goal::Return(attempt, _)
+        | Goal::Pillar(attempt)) = goal
         else {
             return;
         };

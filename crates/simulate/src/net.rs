@@ -349,4 +349,6 @@ pub(crate) enum Goal {
     Probe(Probe),
     Prove(Attempt, Probe),
     Return(Attempt, u64),
+    /// The first request over a connection just taken into use.
+    Pillar(Attempt),
 }

@@ -1,10 +1,11 @@
-//! What a minion does for its masters: jobs, a journal of those begun, a spool of returns.
+//! What a minion does for its masters: jobs, a journal of those begun, a spool of returns. Which
+//! return goes where, and which job is new, is decided by the real rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
-use saltern_failover::{Attempt, Input, ProbeResult};
+use saltern_failover::{Attempt, Bounds, Input, Master, Outbox, Parcel, ProbeResult, Seen};
 
-use crate::clock::{Time, between, ms};
+use crate::clock::{Time, between, ms, secs};
 use crate::minion::{Step, Timer};
 use crate::net::{Answer, Ask, Goal, Order, Publication};
 use crate::world::World;
@@ -12,45 +13,69 @@ use crate::world::World;
 /// From a write until it is safe on the disk.
 const SYNC: Time = ms(5);
 /// How long a master may take to acknowledge a return.
-const ACKNOWLEDGED_WITHIN: Time = ms(8000);
+const ACKNOWLEDGED_WITHIN: Time = secs(8);
+/// Job ids remembered (`minion_jid_queue_hwm`).
+const REMEMBERED: usize = 100;
+/// The defaults of the options, but fewer under way, so that queues come about.
+const BOUNDS: Bounds =
+    Bounds { bytes: 64 << 20, items: 10_000, age: secs(86400), tries: 3, flights: 4 };
 
-/// A return that waits for its acknowledgement.
-#[derive(Clone, Copy, Debug)]
-struct Item {
+/// A job that was begun.
+#[derive(Clone, Copy)]
+struct Begun {
+    origin: usize,
+    synced: bool,
+}
+
+/// A return that nobody has acknowledged.
+#[derive(Clone, Copy)]
+struct Kept {
+    parcel: u64,
     origin: usize,
     lost: bool,
-    tries: u32,
-    not_before: Time,
-    flying: bool,
+    synced: bool,
+    /// Hours on the wall when it was made.
+    made: i64,
 }
 
 /// What survives the process; what has not been synced does not survive the host.
 #[derive(Default)]
 struct Disk {
-    journal: BTreeMap<u64, (usize, bool)>,
-    spool: BTreeMap<u64, (usize, bool, bool)>,
+    journal: BTreeMap<u64, Begun>,
+    spool: BTreeMap<u64, Kept>,
+    /// The last jobs, so that none runs again.
+    known: VecDeque<u64>,
+    parcels: u64,
 }
 
-#[derive(Default)]
 pub(crate) struct Work {
     disk: Disk,
-    seen: BTreeSet<u64>,
+    seen: Seen,
     running: BTreeMap<u64, usize>,
     takes: BTreeMap<u64, Time>,
-    outbox: BTreeMap<u64, Item>,
+    outbox: Outbox,
+    parcels: BTreeMap<u64, u64>,
     generation: u64,
-    notices: u64,
+    /// How far the wall clock is off, in hours.
+    wall: i64,
 }
 
 impl Work {
-    pub(crate) fn new(_masters: &[String]) -> Self {
-        Work::default()
+    pub(crate) fn new(seed: u64) -> Self {
+        Work {
+            disk: Disk::default(),
+            seen: Seen::new(REMEMBERED),
+            running: BTreeMap::new(),
+            takes: BTreeMap::new(),
+            outbox: Outbox::new(BOUNDS, fastrand::Rng::with_seed(seed)),
+            parcels: BTreeMap::new(),
+            generation: 0,
+            wall: 0,
+        }
     }
 
-    pub(crate) fn clock_jumps(&mut self, _hours: i64) {}
-
-    pub(crate) fn noticed(&mut self) {
-        self.notices += 1;
+    pub(crate) fn clock_jumps(&mut self, hours: i64) {
+        self.wall = hours;
     }
 
     pub(crate) fn depth(&self) -> usize {
@@ -58,7 +83,17 @@ impl Work {
     }
 
     pub(crate) fn idle(&self) -> bool {
-        self.outbox.is_empty() && self.running.is_empty() && self.disk.journal.is_empty()
+        self.outbox.is_empty()
+            && self.running.is_empty()
+            && self.disk.journal.is_empty()
+            && self.disk.spool.is_empty()
+    }
+
+    /// A return is written to the spool.
+    fn keep(&mut self, jid: u64, origin: usize, lost: bool) {
+        self.disk.parcels += 1;
+        let (parcel, made) = (self.disk.parcels, self.wall);
+        self.disk.spool.insert(jid, Kept { parcel, origin, lost, synced: false, made });
     }
 }
 
@@ -90,10 +125,12 @@ impl World {
 
     fn job_arrives(&mut self, m: usize, master: usize, jid: u64, takes: Time) {
         let work = &mut self.minions[m].work;
-        if !work.seen.insert(jid) && !self.sabotage.run_twice {
+        let name = jid.to_string();
+        if !work.seen.is_new(&name) && !self.sabotage.run_twice {
             return;
         }
-        work.disk.journal.insert(jid, (master, false));
+        work.seen.begun(&name);
+        work.disk.journal.insert(jid, Begun { origin: master, synced: false });
         work.takes.insert(jid, takes);
         self.timer(m, SYNC, Timer::Journalled { jid });
     }
@@ -101,8 +138,12 @@ impl World {
     pub(crate) fn job_begins(&mut self, m: usize, jid: u64) {
         let work = &mut self.minions[m].work;
         let Some(entry) = work.disk.journal.get_mut(&jid) else { return };
-        entry.1 = true;
-        work.running.insert(jid, entry.0);
+        entry.synced = true;
+        work.running.insert(jid, entry.origin);
+        work.disk.known.push_back(jid);
+        if work.disk.known.len() > REMEMBERED {
+            work.disk.known.pop_front();
+        }
         let takes = work.takes.remove(&jid).unwrap_or_default();
         self.ledger_begun(m, jid);
         self.timer(m, takes, Timer::JobDone { jid });
@@ -111,69 +152,70 @@ impl World {
     pub(crate) fn job_done(&mut self, m: usize, jid: u64) {
         let work = &mut self.minions[m].work;
         let Some(origin) = work.running.remove(&jid) else { return };
-        work.disk.spool.insert(jid, (origin, false, false));
+        work.seen.ended(&jid.to_string());
+        work.keep(jid, origin, false);
         self.timer(m, SYNC, Timer::Spooled { jid });
     }
 
     pub(crate) fn spooled(&mut self, m: usize, jid: u64) {
-        let now = self.now();
+        let now = self.instant();
         let work = &mut self.minions[m].work;
         let Some(entry) = work.disk.spool.get_mut(&jid) else { return };
-        entry.2 = true;
-        let item =
-            Item { origin: entry.0, lost: entry.1, tries: 0, not_before: now, flying: false };
+        entry.synced = true;
         work.disk.journal.remove(&jid);
-        work.outbox.insert(jid, item);
+        let age = secs(3600) * u32::try_from(work.wall - entry.made).unwrap_or(0);
+        work.parcels.insert(entry.parcel, jid);
+        let (parcel, origin) = (Parcel(entry.parcel), Some(Master(entry.origin)));
+        let dropped = work.outbox.add(parcel, origin, 1000, age, now);
+        self.say_dropped(m, &dropped);
         self.outbox_turn(m);
     }
 
-    /// The masters a return can be sent to now, and through what.
-    fn routes(&self, m: usize) -> BTreeMap<usize, Attempt> {
+    fn say_dropped(&mut self, m: usize, dropped: &[Parcel]) {
+        for parcel in dropped {
+            let jid = self.minions[m].work.parcels.get(&parcel.0).copied();
+            self.violate("no return is lost", format!("m{m} drops the return of {jid:?}"));
+        }
+    }
+
+    /// The masters a return can be sent to now, and through what; the one in use first.
+    fn routes(&self, m: usize) -> Vec<(Master, Attempt)> {
         let minion = &self.minions[m];
-        let kept = minion.warm.iter().map(|(master, attempt)| (*master, *attempt));
         let used = minion.adopted.and_then(|a| Some((minion.sessions.get(&a)?.master, a)));
-        kept.chain(used).collect()
+        let kept = minion.warm.iter().map(|(master, attempt)| (*master, *attempt));
+        let kept = kept.filter(|(master, _)| Some(*master) != used.map(|(master, _)| master));
+        used.into_iter().chain(kept).map(|(master, attempt)| (Master(master), attempt)).collect()
+    }
+
+    /// A way to a master has come about.
+    pub(crate) fn outbox_released(&mut self, m: usize, master: usize) {
+        self.minions[m].work.outbox.released(Master(master));
+        self.outbox_turn(m);
     }
 
     pub(crate) fn outbox_turn(&mut self, m: usize) {
-        let now = self.now();
+        let now = self.instant();
         let routes = self.routes(m);
-        let mut sends = Vec::new();
-        let mut wake: Option<Time> = None;
-        let work = &mut self.minions[m].work;
-        for (jid, item) in &mut work.outbox {
-            if item.flying {
-                continue;
-            }
-            if item.not_before > now {
-                wake = Some(wake.map_or(item.not_before, |w| w.min(item.not_before)));
-                continue;
-            }
-            let any = routes.iter().next_back().map(|(_, attempt)| *attempt);
-            let to = routes.get(&item.origin).copied();
-            let to = if item.tries >= 2 { to.filter(|_| item.tries % 2 == 0).or(any) } else { to };
-            match to {
-                Some(attempt) => {
-                    item.flying = true;
-                    sends.push((*jid, attempt, item.lost));
-                }
-                None => {
-                    item.tries += 1;
-                    item.not_before = now + ms(1000);
-                    wake = Some(wake.map_or(item.not_before, |w| w.min(item.not_before)));
-                }
-            }
-        }
-        work.generation += 1;
-        let generation = work.generation;
-        if let Some(at) = wake {
-            self.timer_at(m, at, Timer::Outbox { generation });
-        }
-        for (jid, attempt, lost) in sends {
+        let live: Vec<Master> = routes.iter().map(|(master, _)| *master).collect();
+        let old = self.minions[m].work.outbox.expire(now);
+        self.say_dropped(m, &old);
+        while let Some((parcel, master)) = self.minions[m].work.outbox.next(now, &live) {
+            let attempt = routes.iter().find(|(known, _)| *known == master).map(|(_, a)| *a);
+            let work = &self.minions[m].work;
+            let jid = work.parcels.get(&parcel.0).copied();
+            let (Some(attempt), Some(jid)) = (attempt, jid) else { break };
+            let lost = work.disk.spool.get(&jid).is_some_and(|kept| kept.lost);
             let session = self.minions[m].sessions.get(&attempt).map_or(0, |s| s.key);
             self.ledger_sent(m, jid);
             let ask = Ask::Return { session, jid, lost };
             self.ask(m, Goal::Return(attempt, jid), ask, ACKNOWLEDGED_WITHIN);
+        }
+        let work = &mut self.minions[m].work;
+        work.generation += 1;
+        let generation = work.generation;
+        if let Some(at) = work.outbox.wake_at(&live) {
+            let at = at.saturating_duration_since(self.epoch);
+            self.timer_at(m, at, Timer::Outbox { generation });
         }
     }
 
@@ -184,18 +226,19 @@ impl World {
     }
 
     fn return_done(&mut self, m: usize, jid: u64, stored: bool) {
-        let now = self.now();
+        let now = self.instant();
         let work = &mut self.minions[m].work;
+        let Some(kept) = work.disk.spool.get(&jid).copied() else { return };
+        let parcel = Parcel(kept.parcel);
         if stored {
-            work.outbox.remove(&jid);
+            work.outbox.delivered(parcel);
+            work.parcels.remove(&kept.parcel);
             work.disk.spool.remove(&jid);
             self.ledger_acknowledged(m, jid);
-        } else if let Some(item) = work.outbox.get_mut(&jid) {
-            item.flying = false;
-            item.tries += 1;
-            item.not_before = now + ms(1000);
-            self.outbox_turn(m);
+        } else {
+            work.outbox.failed(parcel, now);
         }
+        self.outbox_turn(m);
     }
 
     /// An answer to a request.
@@ -218,6 +261,8 @@ impl World {
                 self.tell(m, Input::Heard { attempt });
                 self.return_done(m, jid, true);
             }
+            (Goal::Pillar(attempt), Answer::Done) => self.tell(m, Input::Heard { attempt }),
+            (Goal::Pillar(attempt), _) => self.renew(m, attempt),
             (Goal::Return(attempt, jid), _) => {
                 self.renew(m, attempt);
                 self.return_done(m, jid, false);
@@ -237,7 +282,7 @@ impl World {
                 self.timer(m, Time::ZERO, Timer::NotReturned(attempt, jid));
             }
             Goal::Renew(attempt) => self.renew_failed(m, attempt),
-            Goal::SignIn(_) => {}
+            Goal::SignIn(_) | Goal::Pillar(_) => {}
         }
     }
 
@@ -254,27 +299,30 @@ impl World {
         let forget = self.sabotage.forget_spool;
         let work = &mut self.minions[m].work;
         if power_cut {
-            work.disk.journal.retain(|_, entry| entry.1);
-            work.disk.spool.retain(|_, entry| entry.2);
+            work.disk.journal.retain(|_, entry| entry.synced);
+            work.disk.spool.retain(|_, entry| entry.synced);
         }
         if forget {
             work.disk = Disk::default();
         }
-        work.seen.clear();
-        work.running.clear();
-        work.takes.clear();
-        work.outbox.clear();
+        let (disk, wall) = (std::mem::take(&mut work.disk), work.wall);
+        *work = Work::new(self.rng.u64(..));
+        (work.disk, work.wall) = (disk, wall);
     }
 
     /// What was begun and not finished is returned as lost.
     pub(crate) fn work_starts(&mut self, m: usize) {
         let work = &mut self.minions[m].work;
-        let begun = std::mem::take(&mut work.disk.journal);
-        for (jid, (origin, _)) in begun {
-            work.disk.spool.entry(jid).or_insert((origin, true, false));
+        for (jid, begun) in std::mem::take(&mut work.disk.journal) {
+            // What was not synced had not begun to run.
+            if begun.synced && !work.disk.spool.contains_key(&jid) {
+                work.keep(jid, begun.origin, true);
+            }
+        }
+        for jid in &work.disk.known {
+            work.seen.is_new(&jid.to_string());
         }
         let all: Vec<u64> = work.disk.spool.keys().copied().collect();
-        work.seen.extend(&all);
         for jid in all {
             self.timer(m, SYNC, Timer::Spooled { jid });
         }

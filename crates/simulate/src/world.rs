@@ -100,7 +100,7 @@ impl World {
                     true => Policy::new(names.clone()),
                     false => random_policy(names.clone(), &mut policies),
                 };
-                Minion::new(policy, policies.u64(..), Work::new(&names))
+                Minion::new(policy, policies.u64(..), Work::new(policies.u64(..)))
             })
             .collect();
         let mut world = World {
@@ -294,6 +294,7 @@ impl World {
         if on {
             return;
         }
+        self.minions[m].thawed = self.now();
         let mut waiting: Vec<Event> = std::mem::take(&mut self.minions[m].backlog).into();
         // A runtime that wakes up looks at timers and sockets in no certain order.
         if self.rng.bool() {
