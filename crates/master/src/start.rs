@@ -11,7 +11,9 @@ use saltern_event::{Bus, BusPaths};
 use saltern_fileserver::{FileServer, Receiver};
 use saltern_store::cache::DataCache;
 use saltern_store::jobs::{JobSettings, JobStore};
-use saltern_store::pki::{KeyState, Pki, open_master, open_master_sign, read_signature_file};
+use saltern_store::pki::{
+    KeyState, Pki, SigningFiles, open_master, open_master_sign, read_signature_file,
+};
 use saltern_store::requests::SeenRequests;
 use saltern_store::root_key;
 use saltern_store::sessions::Sessions;
@@ -28,11 +30,12 @@ use crate::counters::Counters;
 use crate::drain::Drain;
 use crate::herd::Herd;
 use crate::jobs::Jobs;
+use crate::keys::signing::Signing;
 use crate::keys::{Keys, SignatureSource};
 use crate::open_files;
 use crate::presence::Presence;
-use crate::readiness::Readiness;
 use crate::publish::Outlet;
+use crate::readiness::Readiness;
 use crate::settings::{self, Marker};
 use crate::targets::Targets;
 
@@ -150,7 +153,8 @@ fn keys(opts: &MasterOptions) -> Result<Keys, StartError> {
         if signing.created {
             log::info!("Generating signing keys: {}", signing.private_path.display());
         }
-        Some(SignatureSource::Signed(signing))
+        let files = SigningFiles::new(&opts.pki_dir, &opts.master_sign_key_name, pass)?;
+        Some(SignatureSource::Signed(Signing::new(files, signing.private, &opts.cachedir)))
     };
     Ok(Keys::new(identity, signature)?)
 }

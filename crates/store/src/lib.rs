@@ -6,6 +6,7 @@ mod db;
 pub mod dropfile;
 mod error;
 mod fs_util;
+pub mod holdings;
 pub mod jobs;
 pub mod pki;
 pub mod reports;

@@ -192,7 +192,7 @@ fn tell(request: &AuthRequest, decision: Decision) {
 /// The answer to an accepted minion.
 fn grant(shared: &Shared, request: &AuthRequest, key: &AcceptedKey) -> Served<Vec<u8>> {
     let session = shared.sessions.for_sign_in(key, SystemTime::now())?;
-    let pub_sig = shared.keys.pub_sig(request.sig_algo)?;
+    let pub_sig = shared.keys.pub_sig(request)?;
     let aes = shared.keys.shared();
     shared.drain.met(&request.id, request.asker.as_ref());
     let grant = Grant {

@@ -2,17 +2,20 @@
 //! key all minions share.
 
 pub(crate) mod autosign;
+pub(crate) mod signing;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SealKey, SigAlgo};
+use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SealKey};
 use saltern_store::pki::MasterKeys;
-use saltern_wire::auth::server::{SharedKey, pub_sig};
+use saltern_wire::auth::server::{AuthRequest, SharedKey};
+
+use self::signing::Signing;
 
 /// How accepted minions get `pub_sig` (failover.md §6).
 pub(crate) enum SignatureSource {
-    /// Signed with this pair, with the digest the minion asks for.
-    Signed(MasterKeys),
+    /// Signed with the signing pair, with the digest the minion asks for.
+    Signed(Signing),
     /// The text of the signature file.
     File(String),
 }
@@ -21,8 +24,6 @@ pub(crate) enum SignatureSource {
 pub(crate) struct Keys {
     identity: MasterKeys,
     signature: Option<SignatureSource>,
-    /// `pub_sig` never changes while the master runs: made once per algorithm.
-    pub_sigs: Mutex<Vec<(SigAlgo, Arc<str>)>>,
     shared: Mutex<Arc<SharedKey>>,
 }
 
@@ -36,7 +37,7 @@ impl Keys {
         signature: Option<SignatureSource>,
     ) -> Result<Self, CryptoError> {
         let shared = Mutex::new(fresh(&identity.private)?);
-        Ok(Keys { identity, signature, pub_sigs: Mutex::default(), shared })
+        Ok(Keys { identity, signature, shared })
     }
 
     /// The master's private key.
@@ -64,24 +65,19 @@ impl Keys {
         Ok(fresh)
     }
 
-    /// The signature over this master's key that accepted minions get (`master_sign_pubkey`);
+    /// The signature over this master's key that an accepted minion gets (`master_sign_pubkey`);
     /// nothing when the option is off. May compute a signature.
     ///
     /// # Errors
     /// When OpenSSL fails.
-    pub(crate) fn pub_sig(&self, algo: SigAlgo) -> Result<Option<Arc<str>>, CryptoError> {
-        let signing = match &self.signature {
-            None => return Ok(None),
-            Some(SignatureSource::File(text)) => return Ok(Some(text.as_str().into())),
-            Some(SignatureSource::Signed(signing)) => signing,
-        };
-        let known = lock(&self.pub_sigs).iter().find(|(a, _)| *a == algo).map(|(_, s)| s.clone());
-        if known.is_some() {
-            return Ok(known);
+    pub(crate) fn pub_sig(&self, request: &AuthRequest) -> Result<Option<Arc<str>>, CryptoError> {
+        match &self.signature {
+            None => Ok(None),
+            Some(SignatureSource::File(text)) => Ok(Some(text.as_str().into())),
+            Some(SignatureSource::Signed(signing)) => {
+                signing.sign(self.public(), request).map(Some)
+            }
         }
-        let made: Arc<str> = pub_sig(&signing.private, algo, self.public())?.into();
-        lock(&self.pub_sigs).push((algo, Arc::clone(&made)));
-        Ok(Some(made))
     }
 }
 

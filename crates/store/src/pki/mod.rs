@@ -3,6 +3,7 @@
 
 mod directory;
 mod master_key;
+mod rollover;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -11,4 +12,5 @@ pub use directory::{
     AcceptedKey, KeyList, KeyRecord, KeyState, KeyStateCounts, Pki, autosign_stub_used,
 };
 pub use master_key::{MasterKeys, gen_keys, open_master, open_master_sign, read_signature_file};
+pub use rollover::{Generations, SigningFiles, SigningStamp};
 pub use signature::{GenSignature, SignatureOutcome, gen_signature, sign_public_key};
