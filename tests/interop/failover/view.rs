@@ -140,6 +140,73 @@ fn readiness_names_the_reason_of_each_master_and_changes_without_a_restart() {
 }
 
 #[test]
+fn each_refusal_has_its_word() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let mut first = fleet.master("m1", SIGNED);
+    let mut drained = fleet.master("m2", SIGNED);
+    let mut denying = fleet.master("m3", SIGNED);
+    let mut rejecting = fleet.master("m4", SIGNED);
+    let mut unsigned = fleet.master("m5", "");
+    first.start();
+    for master in [&drained, &denying, &rejecting] {
+        share_signing(&first, master);
+    }
+    let masters = [&first, &drained, &denying, &rejecting, &unsigned];
+    let mut minion = fleet.minion("min", &masters, FAILOVER);
+    let public = minion.make_keys(&first);
+    trust_signing(&minion, &first);
+    for master in [&first, &drained, &unsigned] {
+        master.preseed("min", &public);
+    }
+    // Somebody else's key under our name.
+    denying.preseed("min", &first.pki().join("master.pub"));
+    for master in [&mut drained, &mut denying, &mut rejecting, &mut unsigned] {
+        master.start();
+    }
+    assert_eq!(drained.run("salt-run", &["master.drain"]).code, 0);
+    minion.start();
+    first.wait_ping("min");
+    rejecting.wait_key("minions_pre", "min");
+    assert_eq!(rejecting.run("salt-key", &["-y", "-r", "min"]).code, 0);
+
+    wait_known(&minion, &drained, "draining");
+    wait_known(&minion, &denying, "key denied");
+    wait_known(&minion, &unsigned, "signature missing");
+    wait_known(&minion, &rejecting, "key rejected");
+    assert_eq!(fleet_of(&drained, &[]).1["master"]["draining"], true);
+    assert_eq!(drained.run("salt-run", &["master.undrain"]).code, 0);
+    wait_known(&minion, &drained, "ready");
+}
+
+#[test]
+fn who_uses_several_masters_at_a_time_loses_none_of_them() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (mut first, mut second) = (fleet.master("m1", ""), fleet.master("m2", ""));
+    let mut minion = fleet.minion("min", &[&first, &second], "failover_standby_interval: 10");
+    first.start();
+    second.start();
+    let public = minion.make_keys(&first);
+    for master in [&first, &second] {
+        master.preseed("min", &public);
+    }
+    minion.start();
+    let both = json!([first.address.to_string(), second.address.to_string()]);
+    for master in [&first, &second] {
+        let seen = wait_fleet(master, "both connections", |_, fleet| {
+            fleet["minions"]["min"]["on"].as_array().is_some_and(|on| on.len() == 2)
+        });
+        assert_eq!((&seen["safe"], &seen["minions"]["min"]["on"]), (&json!(true), &both));
+    }
+    assert_eq!(status(&minion)["master"], both);
+    let stays = salt_on(&first, &["min", "failover.switch"]);
+    assert!(stays.stdout.contains("nothing to switch"), "{stays:?}");
+    second.process().kill();
+    let lost = wait_fleet(&first, "one connection is left", |code, _| code == 1);
+    assert_eq!(lost["would_be_lost"], json!(["min"]));
+    assert_eq!(status(&minion)["state"], "partly connected");
+}
+
+#[test]
 fn minions_are_moved_by_hand_and_stay_where_nobody_else_takes_them() {
     let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
     let (first, second) = fleet.signed_masters();

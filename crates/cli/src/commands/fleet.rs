@@ -15,6 +15,10 @@ pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
     let masters = data.get("masters")?.as_map()?;
     let minions = data.get("minions")?.as_map()?;
     let mut parts = Vec::new();
+    let draining = data.get("master").and_then(|master| master.get("draining"));
+    if draining.is_some_and(Value::truthy) {
+        parts.push("This master is being drained (salt-run master.drain_status).".to_owned());
+    }
     if !masters.is_empty() {
         parts.push(drawn(
             &["MASTER", "MINIONS", "COULD TAKE", "LOST IF IT DIED", "REFUSES"],

@@ -55,13 +55,14 @@ fn failover(call: RunnerCall) -> RunnerFuture {
             BTreeMap::new()
         };
         let id = call.shared.opts.id.clone();
+        let draining = call.shared.drain.wish().is_some();
         let wanted = table::Wanted {
             master: call.args.text("master"),
             only,
             all: call.args.truth("verbose", false),
         };
         let rows: Vec<Row> = seen.rows(&asked);
-        let data = tokio::task::spawn_blocking(move || table::data(&id, rows, &wanted))
+        let data = tokio::task::spawn_blocking(move || table::data((&id, draining), rows, &wanted))
             .await
             .map_err(|_| "it ended without a result".to_owned())?;
         // The form in which a runner says how it is printed; `safe: False` makes it a failed run.

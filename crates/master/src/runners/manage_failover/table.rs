@@ -29,8 +29,9 @@ struct Master {
     refuses: BTreeMap<String, i64>,
 }
 
-/// What the runner returns. `safe` tells whether anybody would be lost.
-pub(super) fn data(id: &str, mut rows: Vec<Row>, wanted: &Wanted) -> Value {
+/// What the runner returns; first the id of this master and whether it is being drained. `safe`
+/// tells whether anybody would be lost.
+pub(super) fn data((id, draining): (&str, bool), mut rows: Vec<Row>, wanted: &Wanted) -> Value {
     let own_name = own_name(&rows);
     for row in &mut rows {
         // A minion of which only the connection is known is still somewhere: here.
@@ -66,6 +67,7 @@ pub(super) fn data(id: &str, mut rows: Vec<Row>, wanted: &Wanted) -> Value {
             Value::from_iter([
                 ("id", Value::from(id)),
                 ("name", own_name.map_or(Value::Nil, Value::from)),
+                ("draining", draining.into()),
             ]),
         ),
         ("summary", summary),
