@@ -24,6 +24,7 @@ fn handle(core: &Arc<Core>, event: &Event) {
             tokio::spawn(view::asked(core.clone(), event.data.clone()));
             return;
         }
+        crate::returns::LEFT => return core.returns.left(),
         "_minion_mine" => return send_mine(core, &event.data),
         "module_refresh" => Refresh::Modules,
         "pillar_refresh" => Refresh::Pillar,
@@ -56,7 +57,7 @@ fn send_mine(core: &Core, data: &Map) {
     let mut load = data.clone();
     load.insert("cmd", Value::from("_mine"));
     to_all(core, |slot| {
-        core.queue_return(crate::returns::Item::new(load.clone(), slot));
+        core.queue(slot, load.clone());
     });
 }
 

@@ -1,21 +1,20 @@
 //! What all parts of a running minion share: facts, connections, jobs, returns, the bus.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use saltern_event::Bus;
+use saltern_failover::Seen;
 use saltern_modules::{JobTable, Registry};
 use saltern_value::{Map, Value};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
 use crate::connect::Command;
 use crate::facts;
-use crate::jobs::SeenJids;
 use crate::link::{Link, LinkError};
-use crate::returns::{Item, Queue};
+use crate::returns::{Item, Returns};
 use crate::schedule::Schedule;
 use crate::view::Views;
 
@@ -30,7 +29,7 @@ pub(crate) struct Core {
     pub(crate) access: Arc<Access>,
     pub(crate) registry: Registry,
     pub(crate) jobs: JobTable,
-    pub(crate) seen: Mutex<SeenJids>,
+    pub(crate) seen: Mutex<Seen>,
     /// Places for jobs that run at the same time.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) bus: Bus,
@@ -47,11 +46,8 @@ pub(crate) struct Core {
     /// Every option, as the configuration has it.
     pub(crate) raw: Arc<Map>,
     pub(crate) runtime: tokio::runtime::Handle,
-    returns: Mutex<Queue>,
-    /// Wakes the sender of returns.
-    pub(crate) returns_changed: Notify,
-    /// Returns under way.
-    pub(crate) returning: AtomicUsize,
+    /// The way of returns and events to a master.
+    pub(crate) returns: Returns,
 }
 
 /// The place of one connection: the only one, or one for each hot master.
@@ -88,7 +84,7 @@ impl Core {
     pub(crate) fn new(parts: CoreParts) -> Arc<Self> {
         let settings = &parts.access.settings;
         let facts = Facts { opts: parts.raw.clone(), grains: parts.grains, ..Facts::default() };
-        let mut seen = SeenJids::new(settings.jids_remembered);
+        let mut seen = Seen::new(settings.jids_remembered);
         for jid in lock(&parts.access.taken).jids() {
             seen.is_new(jid.as_str());
         }
@@ -106,9 +102,7 @@ impl Core {
             kept: Mutex::default(),
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
-            returns: Mutex::default(),
-            returns_changed: Notify::new(),
-            returning: AtomicUsize::new(0),
+            returns: Returns::new(&parts.access.opts.cachedir, settings.spool_items),
             access: parts.access,
         })
     }
@@ -118,27 +112,16 @@ impl Core {
         self.access.settings.id.as_str()
     }
 
-    /// Returns that wait for a master.
-    pub(crate) fn returns(&self) -> MutexGuard<'_, Queue> {
-        lock(&self.returns)
+    /// Hands a message for the master of a slot over for delivery. Never blocks.
+    pub(crate) fn queue(&self, slot: usize, load: Map) {
+        let origin = self.slots.get(slot).and_then(Slot::link).map(|link| link.name().to_owned());
+        self.returns.push(Item::new(load, origin));
     }
 
-    /// Hands a return over for delivery. Never blocks.
-    pub(crate) fn queue_return(&self, item: Item) {
-        let dropped = self.returns().push(item);
-        for item in dropped {
-            log::error!(
-                "The return of job {} is dropped: no master has taken it, and newer ones need \
-                 the room",
-                item.jid()
-            );
-        }
-        self.returns_changed.notify_one();
-    }
-
-    /// Waits until no return is queued or under way.
+    /// Waits until every return is on disk, and none waits for a master that is there.
     pub(crate) async fn returned(&self) {
-        while self.returns().len() > 0 || self.returning.load(Ordering::Relaxed) > 0 {
+        let sent = || self.returns.depth() == 0 || self.any_link(0).is_none();
+        while !(self.returns.is_written() && sent()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -166,9 +149,10 @@ impl Core {
     pub(crate) fn keep(&self, link: Arc<Link>) {
         let mut kept = lock(&self.kept);
         kept.retain(|old| old.master() != link.master());
+        let master = link.master();
         kept.push(link);
         drop(kept);
-        self.returns_changed.notify_one();
+        self.returns.released(master);
     }
 
     /// That link is not kept any more.
@@ -198,9 +182,9 @@ impl Core {
             grains.insert("master", host.as_str());
             facts.grains = Arc::new(grains);
         });
+        let master = link.master();
         place.link.send_replace(Some(link));
-        self.returns().release();
-        self.returns_changed.notify_one();
+        self.returns.released(master);
     }
 
     /// A connection is not in use any more.
@@ -295,7 +279,7 @@ impl Core {
     /// Sends an event to the master of a slot; kept for later when there is none.
     pub(crate) fn send_event(&self, slot: usize, mut load: Map) {
         load.insert("cmd", "_minion_event");
-        self.queue_return(Item::new(load, slot));
+        self.queue(slot, load);
     }
 }
 

@@ -74,6 +74,10 @@ pub(crate) struct Settings {
     /// One try to send a return takes a random time between these.
     pub(crate) return_timer: (Duration, Duration),
     pub(crate) return_tries: u32,
+    /// What the spool keeps at most.
+    pub(crate) spool_bytes: u64,
+    pub(crate) spool_items: usize,
+    pub(crate) spool_age: Duration,
     /// Jobs at a time.
     pub(crate) jobs_at_once: usize,
     /// Job ids remembered so that none runs twice.
@@ -142,6 +146,9 @@ impl Settings {
             acceptance_wait: seconds(opts.acceptance_wait_time, 1),
             return_timer: return_timer(opts),
             return_tries: u32::try_from(opts.return_retry_tries).unwrap_or(1).max(1),
+            spool_bytes: u64::try_from(opts.failover_spool_max_bytes).unwrap_or(0),
+            spool_items: usize::try_from(opts.failover_spool_max_items).unwrap_or(1).max(1),
+            spool_age: seconds(opts.failover_spool_max_age, 86_400),
             jobs_at_once: usize::try_from(opts.process_count_max)
                 .ok()
                 .filter(|n| *n > 0)

@@ -14,6 +14,9 @@ use super::{Answer, Caller};
 use crate::context::Shared;
 use crate::counters::Refusal;
 
+/// Characters of the name of a master that are kept.
+const MAX_ORIGIN: usize = 255;
+
 pub(super) async fn store(shared: &Arc<Shared>, from: &Caller, ret: Return) -> Answer {
     if !signature_suffices(shared, from, &ret.load).await? {
         from.refuse(shared, Refusal::NotVerified, "return without the signature required");
@@ -24,6 +27,7 @@ pub(super) async fn store(shared: &Arc<Shared>, from: &Caller, ret: Return) -> A
         ReturnJid::Job(jid) => jid,
         ReturnJid::Allocate => allocate(shared, from, &mut load),
     };
+    let origin = load.get_str("origin").unwrap_or_default().chars().take(MAX_ORIGIN).collect();
     let kept = NewReturn {
         jid: jid.clone(),
         minion: from.id.clone(),
@@ -31,19 +35,40 @@ pub(super) async fn store(shared: &Arc<Shared>, from: &Caller, ret: Return) -> A
         retcode: load.get("retcode").and_then(Value::as_int),
         success: load.get("success").and_then(Value::as_bool),
         out: load.get_str("out").map(str::to_owned),
-        load: load.clone(),
-        origin: String::new(),
+        load: record(from, &load),
+        origin,
     };
-    match shared.jobs.save_return(kept).await {
-        Ok(Stored::New | Stored::NotWanted) => {}
+    let failed = match shared.jobs.save_return(kept).await {
+        Ok(Stored::New | Stored::NotWanted) => None,
         Ok(Stored::Duplicate) => {
+            // Its sender did not hear that it arrived: it does now, and nobody else again.
             log::info!("Minion {} returned job {jid} again; the first return stays", from.id);
+            return Ok(Value::Nil);
         }
-        Err(error) => log::error!("Return of {} for job {jid} not kept: {error}", from.id),
-    }
+        Err(error) => {
+            log::error!("Return of {} for job {jid} not kept: {error}", from.id);
+            Some(format!("the return is not kept: {error}"))
+        }
+    };
     log::info!("Got return from {} for job {jid}", from.id);
     shared.fire(&tags::job_return(jid.as_str(), from.id.as_str()), load);
-    Ok(Value::Nil)
+    // What is not kept is not acknowledged: the minion brings it again, or to another master.
+    failed.map_or(Ok(Value::Nil), Err)
+}
+
+/// What the job's record is made of when the job was published by another master, or by nobody:
+/// it reads like one that was published to this minion.
+fn record(from: &Caller, load: &Map) -> Map {
+    let mut record = load.clone();
+    if !record.contains_key("arg") {
+        let args = record.get("fun_args").cloned().unwrap_or_else(|| Value::List(Vec::new()));
+        record.insert("arg", args);
+    }
+    if !record.contains_key("tgt") {
+        record.insert("tgt_type", "glob");
+        record.insert("tgt", from.id.as_str());
+    }
+    record
 }
 
 /// A job the minion started by itself gets its id here, and reads in the job cache like one that
@@ -78,11 +103,12 @@ async fn signature_suffices(
     let id = from.id.clone();
     shared
         .compute(move |shared| {
-            let bytes = encode_map(&signed, Encoding::OldRaw);
+            // What Salt's serializer makes of it depends on the age of its MessagePack library.
+            let forms = [Encoding::Bin, Encoding::OldRaw].map(|form| encode_map(&signed, form));
             let Ok(Some(minion)) = shared.pki.accepted(&id) else { return false };
-            saltern_crypto::SigAlgo::ALL
-                .into_iter()
-                .any(|algo| minion.public().verify(algo, &bytes, &signature))
+            saltern_crypto::SigAlgo::ALL.into_iter().any(|algo| {
+                forms.iter().any(|bytes| minion.public().verify(algo, bytes, &signature))
+            })
         })
         .await
 }

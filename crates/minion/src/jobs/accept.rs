@@ -1,6 +1,5 @@
 //! Whether a publication is a job for this minion.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use saltern_target::{Options, Subject, matches};
@@ -11,34 +10,6 @@ use saltern_wire::publish::Publication;
 use crate::core::Core;
 use crate::jobs::run;
 use crate::link::Link;
-
-/// The ids of the last jobs, shared by all masters: a job published by two of them runs once.
-#[derive(Debug)]
-pub(crate) struct SeenJids {
-    order: VecDeque<String>,
-    known: HashSet<String>,
-    keep: usize,
-}
-
-impl SeenJids {
-    pub(crate) fn new(keep: usize) -> Self {
-        SeenJids { order: VecDeque::new(), known: HashSet::new(), keep }
-    }
-
-    /// Remembers the id; `false` when it was known.
-    pub(crate) fn is_new(&mut self, jid: &str) -> bool {
-        if !self.known.insert(jid.to_owned()) {
-            return false;
-        }
-        self.order.push_back(jid.to_owned());
-        while self.order.len() > self.keep.max(1) {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
-        true
-    }
-}
 
 /// Takes a publication that came through a slot: runs it when it is for us.
 pub(crate) fn accept(core: &Arc<Core>, slot: usize, link: &Link, job: Verified<Publication>) {
@@ -62,7 +33,7 @@ pub(crate) fn accept(core: &Arc<Core>, slot: usize, link: &Link, job: Verified<P
         "" => log::info!("Executing command {names} with jid {jid}"),
         user => log::info!("User {user} Executing command {names} with jid {jid}"),
     }
-    run::start(core, slot, jid, job.into_inner().map);
+    run::start(core, slot, link.name(), jid, job.into_inner().map);
 }
 
 fn is_for_us(core: &Core, slot: usize, job: &Publication) -> bool {
@@ -74,20 +45,4 @@ fn is_for_us(core: &Core, slot: usize, job: &Publication) -> bool {
     let subject =
         Subject { id: core.id(), grains: Some(&facts.grains), pillar: Some(&facts.pillar) };
     matches(&job.tgt_type, &job.tgt, &options, &subject)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_known_once_and_forgotten_in_order() {
-        let mut seen = SeenJids::new(2);
-        assert!(seen.is_new("1"));
-        assert!(!seen.is_new("1"));
-        assert!(seen.is_new("2") && seen.is_new("3"));
-        assert!(seen.is_new("1"), "pushed out by the later ones");
-        assert!(!seen.is_new("3"));
-        assert_eq!(seen.known.len(), 2);
-    }
 }

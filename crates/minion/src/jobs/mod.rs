@@ -5,6 +5,6 @@ mod reply;
 mod run;
 mod taken;
 
-pub(crate) use accept::{SeenJids, accept};
-pub(crate) use run::{fault, run};
+pub(crate) use accept::accept;
+pub(crate) use run::{fault, lost, run};
 pub(crate) use taken::Taken;

@@ -33,29 +33,79 @@ const NEVER_WAIT: &[&str] = &[
 /// Address space of a job's thread; what is not used takes no memory.
 const STACK: usize = 2 << 20;
 
-/// Starts a job; its return is queued when it is done.
-pub(crate) fn start(core: &Arc<Core>, slot: usize, jid: Jid, job: Map) {
-    let core = core.clone();
-    tokio::spawn(async move { run(&core, slot, &jid, job, true).await });
+/// Who hears of a job's end.
+struct Asked {
+    /// The master that asked, by its name as configured.
+    origin: Option<String>,
+    /// The number of its begin in the journal.
+    begun: Option<u64>,
+    /// Whether it returns anything.
+    wanted: bool,
 }
 
-/// Runs a job to its end, and queues what it returns if that is `wanted`.
+/// Starts a job that a master has asked for; its return is queued when it is done.
+pub(crate) fn start(core: &Arc<Core>, slot: usize, origin: &str, jid: Jid, job: Map) {
+    let asked = begin(core, Some(origin), &jid, &job, core.access.opts.pub_ret);
+    let core = core.clone();
+    tokio::spawn(async move { finally(&core, slot, &jid, job, asked).await });
+}
+
+/// Runs a job that nobody asked for to its end, and queues what it returns if that is `wanted`.
 pub(crate) async fn run(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map, wanted: bool) {
-    let at_once = job.get_str("fun").is_some_and(|fun| NEVER_WAIT.contains(&fun));
-    let _place = if at_once {
+    let asked = begin(core, None, jid, &job, wanted && core.access.opts.pub_ret);
+    finally(core, slot, jid, job, asked).await;
+}
+
+/// From now on somebody hears of the job, whatever happens to this program.
+fn begin(core: &Core, origin: Option<&str>, jid: &Jid, job: &Map, wanted: bool) -> Asked {
+    seen(core).begun(jid.as_str());
+    // What only looks at something is asked again by whoever wants to know.
+    let begun = if wanted && !at_once(job) { core.returns.begun(origin, job) } else { None };
+    Asked { origin: origin.map(str::to_owned), begun, wanted }
+}
+
+fn seen(core: &Core) -> std::sync::MutexGuard<'_, saltern_failover::Seen> {
+    core.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What a job that was cut short returns when the minion has started again.
+pub(crate) fn lost(id: &str, job: &Map) -> Map {
+    let text = "The job is lost: the minion ended while it ran, or before it did. How far it came \
+                is not known";
+    reply::load(id, job, Done::One(failure(text.to_owned())))
+}
+
+fn at_once(job: &Map) -> bool {
+    job.get_str("fun").is_some_and(|fun| NEVER_WAIT.contains(&fun))
+}
+
+async fn finally(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map, asked: Asked) {
+    let done = in_a_place(core, slot, jid, job).await;
+    seen(core).ended(jid.as_str());
+    match done {
+        Some(load) => finish(core, jid, load, asked),
+        // Cut short by the end of the minion: reported at the next start.
+        None if core.places.is_closed() => {}
+        None => {
+            if let Some(begun) = asked.begun {
+                core.returns.store.done(begun);
+            }
+        }
+    }
+}
+
+/// Runs a job as soon as there is a place; `None` when it returns nothing.
+async fn in_a_place(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map) -> Option<Map> {
+    let _place = if at_once(&job) {
         None
     } else {
         if core.places.available_permits() == 0 {
             log::warn!("Job {jid} waits: as many jobs run as may run at once");
         }
         // Closed when the minion ends: no new jobs then.
-        let Ok(place) = core.places.clone().acquire_owned().await else { return };
-        Some(place)
+        Some(core.places.clone().acquire_owned().await.ok()?)
     };
-    let load = on_a_thread(core, slot, jid, job).await;
-    if let Some(load) = load.filter(|_| wanted) {
-        finish(core, slot, jid, load);
-    }
+    on_a_thread(core, slot, jid, job).await
 }
 
 async fn on_a_thread(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map) -> Option<Map> {
@@ -75,12 +125,12 @@ async fn on_a_thread(core: &Arc<Core>, slot: usize, jid: &Jid, job: Map) -> Opti
     receiver.await.unwrap_or_default()
 }
 
-fn finish(core: &Arc<Core>, slot: usize, jid: &Jid, load: Map) {
+fn finish(core: &Core, jid: &Jid, load: Map, asked: Asked) {
     if core.access.opts.cache_jobs {
         keep_copy(core, jid, &load);
     }
-    if core.access.opts.pub_ret {
-        core.queue_return(Item::new(load, slot));
+    if asked.wanted {
+        core.returns.push(Item { closes: asked.begun, ..Item::new(load, asked.origin) });
     }
 }
 

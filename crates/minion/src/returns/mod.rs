@@ -1,7 +1,107 @@
-//! What jobs have returned, on its way to a master.
+//! What jobs have returned, on its way to a master: written to disk first, sent, and removed when a
+//! master has acknowledged it.
 
-mod queue;
+mod call;
+mod disk;
+mod item;
+mod record;
 mod send;
+mod store;
 
-pub(crate) use queue::{Item, Queue};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+pub(crate) use call::deliver_alone;
+pub(crate) use item::Item;
 pub(crate) use send::run;
+pub(crate) use store::Store;
+
+/// Fired on the minion's bus by a `salt-call` that could not deliver its return.
+pub(crate) const LEFT: &str = "salt/minion/spool/left";
+
+/// The way of all returns out of this minion: what comes in, and what others see of it.
+#[derive(Debug)]
+pub(crate) struct Returns {
+    pub(crate) store: Store,
+    inbox: Mutex<Inbox>,
+    /// Wakes the sender.
+    changed: Notify,
+    /// Items that the sender holds, and those among them that are not on disk yet.
+    held: AtomicUsize,
+    unwritten: AtomicUsize,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    items: VecDeque<Item>,
+    /// Masters to which a way has come about.
+    released: Vec<usize>,
+    /// `salt-call` has left something.
+    left: bool,
+}
+
+impl Returns {
+    /// `most` items at a time wait to be written down.
+    pub(crate) fn new(cachedir: &Path, most: usize) -> Self {
+        Returns {
+            store: Store::new(cachedir),
+            inbox: Mutex::default(),
+            changed: Notify::new(),
+            held: AtomicUsize::new(0),
+            unwritten: AtomicUsize::new(0),
+            most,
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands something over for delivery. Never blocks.
+    pub(crate) fn push(&self, item: Item) {
+        let dropped = {
+            let mut inbox = self.inbox();
+            inbox.items.push_back(item);
+            // Only while the disk stands still.
+            if inbox.items.len() > self.most { inbox.items.pop_front() } else { None }
+        };
+        if let Some(item) = dropped {
+            log::error!("The {} is dropped: too many wait for the disk", item.what());
+        }
+        self.changed.notify_one();
+    }
+
+    /// A way to this master has come about.
+    pub(crate) fn released(&self, master: usize) {
+        self.inbox().released.push(master);
+        self.changed.notify_one();
+    }
+
+    /// A `salt-call` could not deliver its return.
+    pub(crate) fn left(&self) {
+        self.inbox().left = true;
+        self.changed.notify_one();
+    }
+
+    /// A job begins; the number closes its entry, see [`Item::closes`].
+    pub(crate) fn begun(&self, origin: Option<&str>, job: &saltern_value::Map) -> Option<u64> {
+        let number = self.store.begun(origin, job);
+        self.changed.notify_one();
+        number
+    }
+
+    /// How many no master has acknowledged yet.
+    pub(crate) fn depth(&self) -> usize {
+        self.inbox().items.len() + self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything is on disk, as far as it can be.
+    pub(crate) fn is_written(&self) -> bool {
+        self.inbox().items.is_empty() && self.unwritten.load(Ordering::Relaxed) == 0
+    }
+}

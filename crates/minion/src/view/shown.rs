@@ -12,9 +12,6 @@ use super::notes::reason;
 use crate::core::Core;
 use crate::settings::Mode;
 
-/// Clocks further apart than this are worth a word: what masters sign is judged by its time.
-const CLOCK: f64 = 30.0;
-
 /// One master of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Place {
@@ -57,11 +54,9 @@ fn place(core: &Core, position: usize, known: &Readiness, now: Instant) -> Place
         }
         Ready::Unknown => ("unknown", "", "not tried yet".to_owned()),
     };
-    let ahead = notes.of(position).and_then(|note| note.ahead).filter(|s| s.abs() > CLOCK);
-    if let (true, Some(ahead)) = (matches!(state, "current" | "ready"), ahead) {
-        reason = "clock";
-        let which = if ahead > 0.0 { "ahead of" } else { "behind" };
-        text = format!("its clock is {:.0} s {which} ours", ahead.abs());
+    let clock = notes.of(position).and_then(|note| note.clock());
+    if let (true, Some(clock)) = (matches!(state, "current" | "ready"), clock) {
+        (reason, text) = ("clock", clock);
     }
     Place {
         name: core.access.master_name(position).to_owned(),
@@ -110,8 +105,7 @@ pub(crate) fn latency(views: &[View]) -> Option<Duration> {
 
 /// Returns and events that no master has acknowledged yet.
 pub(crate) fn spool_depth(core: &Core) -> usize {
-    use std::sync::atomic::Ordering;
-    core.returns().len() + core.returning.load(Ordering::Relaxed)
+    core.returns.depth()
 }
 
 /// Everything, as of now.

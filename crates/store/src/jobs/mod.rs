@@ -76,7 +76,7 @@ pub struct NewReturn {
     pub out: Option<String>,
     /// The whole return load: makes the job's record when the jid is unknown (a minion's own job).
     pub load: Map,
-    /// Which master got it, empty for this one.
+    /// The master that asked for it, as the minion calls it; empty for this one.
     pub origin: String,
 }
 
@@ -123,13 +123,13 @@ pub struct StoredReturn {
     pub out: Option<String>,
     /// When it was kept.
     pub received: SystemTime,
-    /// Which master got it, empty for this one.
+    /// The master that asked for it, as the minion calls it; empty for this one.
     pub origin: String,
 }
 
 impl StoredReturn {
     /// The return as `jobs.list_job` shows it: `return`, `retcode`, `success`, `out`, each when
-    /// the minion sent it.
+    /// the minion sent it, and `origin` when another master had asked for it.
     #[must_use]
     pub fn to_map(&self) -> Map {
         let mut map = Map::from([("return", self.value.clone())]);
@@ -141,6 +141,9 @@ impl StoredReturn {
         }
         if let Some(out) = &self.out {
             map.insert("out", out);
+        }
+        if !self.origin.is_empty() {
+            map.insert("origin", self.origin.as_str());
         }
         map
     }
