@@ -32,6 +32,7 @@ pub(crate) struct Election {
     queue: VecDeque<Master>,
     pub(crate) flights: Vec<Flight>,
     starts: u32,
+    began: Instant,
     next_start: Instant,
     /// Who may be tried (again) from when on, as long as others keep the round from ending: one
     /// that hangs must not hide that another has come back.
@@ -50,7 +51,7 @@ impl Election {
         let alone = flights.iter().map(|flight| flight.started + Policy::HEAD_START).min();
         let next_start = alone.unwrap_or(now).max(now);
         let starts = u32::try_from(flights.len()).unwrap_or(u32::MAX);
-        Election { queue, flights, starts, next_start, later: Vec::new() }
+        Election { queue, flights, starts, began: now, next_start, later: Vec::new() }
     }
 
     /// Somebody wants this master to be the next, if it is still to be tried.
@@ -64,6 +65,10 @@ impl Election {
     /// This process slept for `lost`.
     pub(crate) fn slept(&mut self, lost: Duration) {
         self.flights.iter_mut().for_each(|flight| flight.slept(lost));
+    }
+
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// This master may be tried from then on.

@@ -33,9 +33,9 @@ pub(crate) struct Watch {
     delays: Delays,
     /// When to ask next, unless a question is open.
     due: Instant,
-    open: Option<Probe>,
+    open: Option<(Probe, Instant)>,
     /// The question before the open one: a late answer to it is a sign of life too.
-    earlier: Option<Probe>,
+    earlier: Option<(Probe, Instant)>,
     /// When the first question was asked that nothing has been heard since.
     since: Option<Instant>,
     overdue: bool,
@@ -139,7 +139,7 @@ impl Watch {
     /// The caller asked what it was told to ask.
     pub(crate) fn asked(&mut self, probe: Probe, now: Instant) {
         self.proving = self.next_proves();
-        self.earlier = self.open.replace(probe).or(self.earlier);
+        self.earlier = self.open.replace((probe, now)).or(self.earlier);
         self.since.get_or_insert(now);
     }
 
@@ -196,16 +196,20 @@ impl Watch {
     }
 
     pub(crate) fn on_result(&mut self, probe: Probe, result: ProbeResult, now: Instant) -> Want {
-        let open = self.open == Some(probe);
-        if !open && self.earlier != Some(probe) {
+        let asked = |question: Option<(Probe, Instant)>| question.filter(|(p, _)| *p == probe);
+        let open = asked(self.open).is_some();
+        let Some((_, at)) = asked(self.open).or(asked(self.earlier)) else {
             return Want::Nothing;
-        }
+        };
         match result {
             // While the key is being proved an answer to the question before is not enough.
             ProbeResult::Alive if !open && self.proving => Want::Nothing,
             ProbeResult::Alive => {
                 let unproven = if self.proving { 0 } else { self.unproven + 1 };
-                self.received(now);
+                // The questions before may have got lost with a connection that is gone; how long
+                // the way is, this one says.
+                self.delays.answered(now.saturating_duration_since(at), now);
+                self.alive(now);
                 self.unproven = unproven;
                 self.proving = false;
                 Want::Heard

@@ -70,8 +70,11 @@ impl Machine {
                 election.started(flight, now);
             }
         }
-        if matches!(&self.state, State::Searching(election) if election.is_over()) {
-            self.wait(now);
+        if let State::Searching(election) = &self.state
+            && election.is_over()
+        {
+            let began = election.began();
+            self.wait(began, now);
         }
     }
 
@@ -99,7 +102,7 @@ impl Machine {
     }
 
     /// Nobody took us: when does the next round begin?
-    fn wait(&mut self, now: Instant) {
+    fn wait(&mut self, began: Instant, now: Instant) {
         let waits = self.candidates.iter().filter_map(|c| c.not_before.filter(|at| *at > now));
         let earliest_asked = waits.clone().min();
         let others = self.candidates.len() > waits.count();
@@ -108,7 +111,9 @@ impl Machine {
         let until = match earliest_asked {
             Some(at) if !others => at,
             asked => {
-                let pause = now + self.backoff.next(self.rng.f64());
+                // A round that took long because masters did not answer was a pause in itself.
+                let pause = began + self.backoff.next(self.rng.f64());
+                let pause = pause.max(now + Policy::BREATH);
                 asked.map_or(pause, |at| at.min(pause))
             }
         };
@@ -139,7 +144,10 @@ impl Machine {
         self.judge(flight.master, verdict, now);
         if verdict != Verdict::Ok {
             let told = self.candidates.get(flight.master.0).and_then(|c| c.not_before);
-            let pause = Policy::BACKOFF_MAX.mul_f64(0.4 + 0.4 * self.rng.f64());
+            let pause = match verdict {
+                Verdict::Soft(Soft::Timeout) => Policy::BREATH,
+                _ => Policy::BACKOFF_MAX.mul_f64(0.4 + 0.4 * self.rng.f64()),
+            };
             if let State::Searching(election) = &mut self.state {
                 election.again(flight.master, told.unwrap_or(now + pause));
             }
