@@ -86,7 +86,7 @@ fn minion(id: &Value, row: &Value) -> Vec<String> {
         let items = row.get(key).and_then(Value::as_list).unwrap_or_default();
         items.iter().map(text).collect::<Vec<_>>().join(", ")
     };
-    let cannot: Vec<String> = refusals(row)
+    let cannot: Vec<String> = told(row, "cannot_go_to")
         .map(|(name, why)| format!("{name} ({})", why.get_str("reason").unwrap_or("unknown")))
         .collect();
     let why = row.get("why").map(text).unwrap_or_default();
@@ -95,6 +95,10 @@ fn minion(id: &Value, row: &Value) -> Vec<String> {
         Some("unknown") => format!("unknown: {why}"),
         _ => why,
     };
+    for (name, warning) in told(row, "warnings") {
+        let text = warning.get_str("text").unwrap_or_default();
+        fate = format!("{fate} [{name}: {text}]");
+    }
     let age = row.get("report_age").and_then(Value::as_int);
     if let (Some(true), Some(age)) = (row.get("stale").map(Value::truthy), age) {
         fate = format!("{fate} [stale: reported {} ago]", span(age));
@@ -108,16 +112,17 @@ fn minion(id: &Value, row: &Value) -> Vec<String> {
     ]
 }
 
-fn refusals(row: &Value) -> impl Iterator<Item = (String, &Map)> {
-    let cannot = row.get("cannot_go_to").and_then(Value::as_map).into_iter().flatten();
-    cannot.filter_map(|(name, why)| Some((text(name), why.as_map()?)))
+/// Masters by name with what is said of them.
+fn told<'a>(row: &'a Value, key: &str) -> impl Iterator<Item = (String, &'a Map)> {
+    let all = row.get(key).and_then(Value::as_map).into_iter().flatten();
+    all.filter_map(|(name, why)| Some((text(name), why.as_map()?)))
 }
 
 /// Each reason once, with its sentence and, if all minions are there, how many have it.
 fn reasons(minions: &Map, counted: bool) -> Vec<String> {
     let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
     for row in minions.values() {
-        for (name, why) in refusals(row) {
+        for (name, why) in told(row, "cannot_go_to") {
             let sentence = why.get_str("text").unwrap_or_default().to_owned();
             if !sentence.is_empty() {
                 *found.entry((name, sentence)).or_default() += 1;
@@ -187,7 +192,8 @@ mod tests {
                     "on": ["m1"], "could_go_to": [], "stale": true, "report_age": 7300,
                     "cannot_go_to": {"m2": {"reason": "key pending", "text": "accept it"}}},
                 "web2": {"state": "safe", "why": "goes to m2", "on": ["m1"],
-                    "could_go_to": ["m2"], "cannot_go_to": {}, "stale": false}}}"#;
+                    "could_go_to": ["m2"], "cannot_go_to": {}, "stale": false,
+                    "warnings": {"m2": {"reason": "clock", "text": "its clock is wrong"}}}}}"#;
         let data = saltern_value::json::parse(json).unwrap();
         let expected = "\
 MASTER  MINIONS  COULD TAKE  LOST IF IT DIED  REFUSES
@@ -196,7 +202,7 @@ m2      0        1           0                1 key pending
 
 MINION  ON  COULD GO TO  CANNOT GO TO      IF ITS MASTER DIED
 web1    m1  -            m2 (key pending)  LOST: no other master would take it [stale: reported 2 h ago]
-web2    m1  m2           -                 goes to m2
+web2    m1  m2           -                 goes to m2 [m2: its clock is wrong]
 
 m2: accept it
 

@@ -10,6 +10,9 @@ use saltern_wire::auth::client::Failure;
 
 use crate::access::NotSignedIn;
 
+/// Clocks further apart than this are worth a word: what is signed may be judged by its age.
+const CLOCK: f64 = 30.0;
+
 /// What one sign-in said.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
@@ -17,7 +20,16 @@ pub(crate) struct Note {
     reason: &'static str,
     text: String,
     /// Seconds the master's clock is ahead of ours, where it told its time.
-    pub(crate) ahead: Option<f64>,
+    ahead: Option<f64>,
+}
+
+impl Note {
+    /// A sentence if the master's clock and ours are too far apart.
+    pub(crate) fn clock(&self) -> Option<String> {
+        let ahead = self.ahead.filter(|seconds| seconds.abs() > CLOCK)?;
+        let which = if ahead > 0.0 { "ahead of" } else { "behind" };
+        Some(format!("its clock is {:.0} s {which} ours", ahead.abs()))
+    }
 }
 
 /// The last sign-in at each master.
@@ -119,8 +131,11 @@ mod tests {
         let refused = Verdict::Soft(Soft::Refused);
         assert_eq!(notes.explain(1, &refused), ("unreachable", "nobody listens there".to_owned()));
         assert_eq!(notes.explain(2, &Verdict::Soft(Soft::Pending)).0, "key pending");
-        notes.signed_in(1, Some(45.0));
-        assert_eq!(notes.of(1).unwrap().ahead, Some(45.0));
+        notes.signed_in(1, Some(-45.2));
+        let clock = notes.of(1).unwrap().clock();
+        assert_eq!(clock.as_deref(), Some("its clock is 45 s behind ours"));
+        notes.signed_in(1, Some(29.0));
+        assert_eq!(notes.of(1).unwrap().clock(), None);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Row {
     pub(super) ready: Vec<String>,
     pub(super) not_ready: Vec<Place>,
     pub(super) unknown: Vec<String>,
+    /// Masters in use or ready, of which there is something to say (a clock that is wrong).
+    pub(super) warnings: Vec<Place>,
     /// Sends no reports.
     pub(super) stock: bool,
     /// Seconds since its last report.
@@ -99,6 +101,7 @@ impl Row {
             ready: Vec::new(),
             not_ready: Vec::new(),
             unknown: Vec::new(),
+            warnings: Vec::new(),
             stock: false,
             age: None,
             stale: false,
@@ -127,6 +130,8 @@ fn reported(id: String, here: bool, report: Report, now: u64) -> Row {
         unknown.extend(names("current"));
     }
     let not_ready: Vec<Place> = report.in_state("not ready").filter(elsewhere).cloned().collect();
+    let fine = report.masters.iter().filter(|p| matches!(p.state.as_str(), "current" | "ready"));
+    let warnings: Vec<Place> = fine.filter(|place| !place.reason.is_empty()).cloned().collect();
     let (fate, why) = if on.is_empty() || (!here && stale) {
         let last = report.connected.first().cloned().unwrap_or_default();
         (Fate::Away, format!("not connected; was on {last} when it reported last"))
@@ -152,6 +157,7 @@ fn reported(id: String, here: bool, report: Report, now: u64) -> Row {
         ready,
         not_ready,
         unknown,
+        warnings,
         stock: false,
         age: Some(age),
         stale,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use saltern_value::{Map, Value};
 
 use super::row::{Fate, Row};
+use crate::readiness::Place;
 
 /// Rows shown of a fleet, unless all are wanted; those in danger come first.
 const ROWS: usize = 500;
@@ -152,14 +153,12 @@ fn shown_row(row: &Row) -> Value {
         Fate::Unknown => "unknown",
         Fate::Away => "not connected",
     };
-    let cannot: Map = row
-        .not_ready
-        .iter()
-        .map(|place| {
-            let why = [("reason", place.reason.as_str()), ("text", place.text.as_str())];
-            (place.name.as_str(), Map::from(why))
-        })
-        .collect();
+    let by_name = |places: &[Place]| -> Map {
+        let why = |place: &Place| {
+            Map::from([("reason", place.reason.as_str()), ("text", place.text.as_str())])
+        };
+        places.iter().map(|place| (place.name.as_str(), why(place))).collect()
+    };
     let age = |seconds: u64| Value::Int(i64::try_from(seconds).unwrap_or(i64::MAX));
     let mut shown = Map::from([
         ("state", Value::from(state)),
@@ -167,7 +166,8 @@ fn shown_row(row: &Row) -> Value {
         ("on", row.on.clone().into()),
         ("connected_here", row.here.into()),
         ("could_go_to", row.ready.clone().into()),
-        ("cannot_go_to", cannot.into()),
+        ("cannot_go_to", by_name(&row.not_ready).into()),
+        ("warnings", by_name(&row.warnings).into()),
         ("not_tried", row.unknown.clone().into()),
         ("stock", row.stock.into()),
         ("report_age", row.age.map_or(Value::Nil, age)),
