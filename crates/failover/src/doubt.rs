@@ -262,7 +262,7 @@ impl Machine {
                 Soft::Unresolved | Soft::Timeout | Soft::Broken | Soft::Full | Soft::Clock { .. },
             ) => {
                 if let Some(doubt) = self.link().and_then(|link| link.doubt.as_mut()) {
-                    doubt.again = now.max(fresh.started + Policy::NEXT_START);
+                    doubt.again = now.max(fresh.started + Policy::FRESH_AGAIN);
                 }
             }
             Verdict::Soft(Soft::Refused) => self.given_up(verdict, LossReason::Refused, now, out),

@@ -75,8 +75,8 @@ impl Policy {
     pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
     /// A candidate has this long for itself before the next one is tried beside it.
     pub const HEAD_START: Duration = Duration::from_millis(1000);
-    /// After the first two, one more every half second: nine silent masters cost five seconds.
-    pub const NEXT_START: Duration = Duration::from_millis(500);
+    /// After the first two, one more each time: nine silent masters cost a little over two seconds.
+    pub const NEXT_START: Duration = Duration::from_millis(150);
     /// A connection that breaks before this is an early loss. Too many of them are slowed down, so
     /// that a master that takes us and drops us does not keep us busy.
     pub const SETTLED: Duration = Duration::from_secs(10);
@@ -108,6 +108,8 @@ impl Policy {
     /// So many times in a row that excuses the masters; a host that always sleeps must still
     /// leave a dead one.
     pub const SLEPT_OFTEN: u32 = 3;
+    /// Least time between the starts of two fresh connections to a master in doubt.
+    pub const FRESH_AGAIN: Duration = Duration::from_millis(500);
     /// Fresh connections to a master in doubt at a time.
     pub const FRESH: usize = 2;
     /// The way to a master is bad when a fresh connection may take so long.

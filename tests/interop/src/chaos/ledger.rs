@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     /// went out.
     jids: Vec<Option<String>>,
     begun: f64,
+    /// When the last job was sent.
+    ended: f64,
 }
 
 /// One job of a known id that began.
@@ -50,6 +52,7 @@ impl Ledger {
             places: places.collect(),
             jids: Vec::new(),
             begun: now(),
+            ended: now(),
         }
     }
 
@@ -70,6 +73,7 @@ impl Ledger {
             let jid = output.stdout.split_whitespace().last().map(str::to_owned);
             self.jids.push(jid.filter(|_| output.code == 0));
         }
+        self.ended = now();
     }
 
     /// Waits for returns that are still in spools and counts.
@@ -80,7 +84,7 @@ impl Ledger {
         plan: &Plan,
         limit: Duration,
     ) -> Report {
-        let ended = now();
+        let ended = self.ended;
         let end = Instant::now() + limit;
         let mut stored = Stored::default();
         let mut asked: Vec<String> = self.jids.iter().flatten().cloned().collect();
