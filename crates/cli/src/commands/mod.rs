@@ -12,6 +12,7 @@ pub(crate) mod salt_call;
 pub(crate) mod salt_cp;
 mod salt_job;
 pub(crate) mod salt_key;
+mod salt_key_rotate;
 pub(crate) mod salt_run;
 mod summary;
 mod watch;

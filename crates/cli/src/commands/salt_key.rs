@@ -15,6 +15,7 @@ use saltern_target::Glob;
 use saltern_value::{Map, Value};
 
 use super::key_text::{self, Action};
+use super::salt_key_rotate::{Rotation, Step};
 use crate::args::{Common, LogFile, Logging, OutputArgs};
 use crate::exit::{self, Failure};
 use crate::logging;
@@ -77,6 +78,9 @@ pub(crate) struct Args {
     /// Create the signing pair if it does not exist yet
     #[arg(long)]
     auto_create: bool,
+    /// With --rotate-master-sign: stock minions that have the new verification key now
+    #[arg(long, value_name = "GLOB", requires = "rotate_master_sign")]
+    holders: Option<String>,
 }
 
 /// What to do; one thing at a time.
@@ -126,6 +130,9 @@ struct Wanted {
     /// Sign the master's public key, for master_use_pubkey_signature
     #[arg(long)]
     gen_signature: bool,
+    /// Change the signing pair, one safe step at each call
+    #[arg(long)]
+    rotate_master_sign: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
@@ -153,6 +160,9 @@ impl Tool<'_> {
         }
         let opts = &self.loaded.opts;
         let pki = Pki::open(&opts.pki_dir, opts.permissive_pki_access).map_err(store)?;
+        if wanted.rotate_master_sign {
+            return self.rotate(&pki);
+        }
         let (accept_from, reject_from) = self.sources();
         let one = |pattern: &Option<String>, all: bool| match pattern {
             Some(pattern) => Some(pattern.clone()),
@@ -346,6 +356,50 @@ impl Tool<'_> {
         Ok(exit::OK)
     }
 
+    /// One step of the roll-over, if everybody can go along. Status 1: not yet.
+    fn rotate(&mut self, pki: &Pki) -> Result<i32, Failure> {
+        let mut rotation = Rotation::look(self.loaded, self.hash_type()?)?;
+        if let Some(pattern) = &self.args.holders {
+            if rotation.step() == Step::Create {
+                return Err(Failure::usage("no roll-over is under way, so there is no new key")
+                    .hint("begin with salt-key --rotate-master-sign"));
+            }
+            let told = rotation.believe(pki, &globs(pattern))?;
+            if told.is_empty() {
+                return Err(Failure::generic(format!("no accepted minion matches '{pattern}'")));
+            }
+            let fleet = rotation.fleet(pki)?;
+            self.print(&Value::Map(rotation.report(None, &fleet)), "nested")?;
+            return Ok(exit::OK);
+        }
+        let (step, fleet) = (rotation.step(), rotation.fleet(pki)?);
+        let possible = step == Step::Create || fleet.is_ready();
+        let taken = possible && (self.args.yes || self.asked(step)?);
+        if taken {
+            rotation.take(self.args.keysize.max(2048))?;
+        }
+        let fleet = rotation.fleet(pki)?;
+        let done = taken.then_some(step);
+        self.print(&Value::Map(rotation.report(done, &fleet)), "nested")?;
+        Ok(if taken { exit::OK } else { exit::GENERIC })
+    }
+
+    /// Asks before a step; output for machines has no place for a question, so there is only
+    /// `--yes`.
+    fn asked(&self, step: Step) -> Result<bool, Failure> {
+        if self.is_for_machines() || self.args.quiet {
+            return Ok(false);
+        }
+        self.say(step.question())?;
+        // An empty line agrees to nothing that takes a key away.
+        let like = if step == Step::Retire { Action::Delete } else { Action::Accept };
+        Ok(key_text::confirmed(like)?)
+    }
+
+    fn is_for_machines(&self) -> bool {
+        matches!(self.printer.chosen(), Some("json" | "yaml" | "raw" | "txt" | "pprint"))
+    }
+
     fn hash_type(&self) -> Result<HashType, Failure> {
         let name = &self.loaded.opts.hash_type;
         HashType::parse(name)
@@ -354,9 +408,9 @@ impl Tool<'_> {
 
     fn say(&self, text: &str) -> std::io::Result<()> {
         // Machine output stays clean of sentences.
-        match (self.args.quiet, self.printer.chosen()) {
+        match (self.args.quiet, self.is_for_machines()) {
             (true, _) => Ok(()),
-            (_, Some("json" | "yaml" | "raw" | "txt" | "pprint")) => {
+            (_, true) => {
                 use std::io::Write;
                 writeln!(std::io::stderr(), "{text}")
             }
