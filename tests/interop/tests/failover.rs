@@ -9,10 +9,14 @@ mod detection;
 mod drain;
 #[path = "../failover/herd.rs"]
 mod herd;
+#[path = "../failover/options.rs"]
+mod options;
 #[path = "../failover/recipe.rs"]
 mod recipe;
 #[path = "../failover/requirements.rs"]
 mod requirements;
+#[path = "../failover/rollover.rs"]
+mod rollover;
 #[path = "../failover/schedule.rs"]
 mod schedule;
 #[path = "../failover/spool.rs"]

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use saltern_base::MinionId;
 use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SigAlgo};
@@ -16,9 +15,6 @@ use saltern_wire::auth::finger_on_wire;
 use saltern_wire::auth::server::{AuthRequest, pub_sig};
 
 use super::lock;
-
-/// How often the files are looked at, at most.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The generations of the signing pair in a running master.
 pub(crate) struct Signing {
@@ -33,7 +29,6 @@ struct Current {
     /// The active pair first, then the next or the former one.
     keys: Vec<SigningKey>,
     stamp: Option<SigningStamp>,
-    looked: Option<Instant>,
 }
 
 struct SigningKey {
@@ -50,7 +45,7 @@ impl Signing {
         Signing {
             files,
             cachedir: cachedir.to_owned(),
-            current: Mutex::new(Current { keys, stamp: None, looked: None }),
+            current: Mutex::new(Current { keys, stamp: None }),
             said: Mutex::default(),
         }
     }
@@ -82,11 +77,6 @@ impl Signing {
 
     /// Reads the files again when they have changed; what cannot be read changes nothing.
     fn refresh(&self, current: &mut Current) {
-        let now = Instant::now();
-        if current.looked.is_some_and(|at| now.duration_since(at) < LOOK) {
-            return;
-        }
-        current.looked = Some(now);
         let stamp = match self.files.stamp() {
             Ok(stamp) if current.stamp != Some(stamp) => stamp,
             Ok(_) => return,
