@@ -182,7 +182,7 @@ impl Drain {
             let left = lock(&self.left);
             left.jobs.values().any(|(_, minions)| minions.iter().any(|minion| minion == id))
         };
-        standby || !(shared.presence.is_named(id) || awaited())
+        !(awaited() || !standby && shared.presence.is_named(id))
     }
 
     /// The answer to those.

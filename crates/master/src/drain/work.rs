@@ -16,6 +16,10 @@ use crate::runners::ping;
 
 /// Time between two looks at who is left.
 const TICK: Duration = Duration::from_millis(200);
+/// What masters and tools ask while they wait: nobody misses an answer to it.
+const QUESTIONS: [&str; 3] = [LEAVE, "saltutil.running", "saltutil.find_job"];
+/// The function that makes a minion of ours leave.
+const LEAVE: &str = "failover.leave";
 /// Jobs older than this do not run any more unless a minion says so.
 const OLDEST_JOB: Duration = Duration::from_secs(86_400);
 /// Time between two questions which jobs run.
@@ -322,9 +326,10 @@ async fn unfinished(shared: &Arc<Shared>, since: SystemTime) -> Vec<Job> {
     };
     let job = |(record, minions): (JobRecord, Vec<String>)| {
         let fun = record.load.get_str("fun").unwrap_or_default().to_owned();
-        Job { jid: record.jid, fun, created: record.created, minions }
+        let lasts = !QUESTIONS.contains(&fun.as_str());
+        lasts.then_some(Job { jid: record.jid, fun, created: record.created, minions })
     };
-    found.into_iter().map(job).collect()
+    found.into_iter().filter_map(job).collect()
 }
 
 /// Tells the minions of ours that are here to leave.
@@ -335,7 +340,7 @@ async fn tell(shared: &Arc<Shared>, wish: &Wish) {
         return;
     }
     let number = ids.len();
-    let mut job = new_job(Value::List(ids), "list", "failover.leave", &shared.opts.user);
+    let mut job = new_job(Value::List(ids), "list", LEAVE, &shared.opts.user);
     job.arg = vec![Value::Map(Map::from([
         ("__kwarg__", Value::Bool(true)),
         ("to", wish.to.as_deref().map_or(Value::Nil, Value::from)),

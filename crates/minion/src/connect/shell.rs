@@ -42,6 +42,9 @@ pub(crate) enum Command {
 /// new subscription began comes only here. Jobs that come both ways run once.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long the way back to a master that was left, but lives, is kept for returns.
+const KEPT_FOR_RETURNS: Duration = Duration::from_secs(600);
+
 /// How often it is looked whether a link that is kept ready is still open.
 const COOLED_LOOK: Duration = Duration::from_secs(2);
 
@@ -423,6 +426,7 @@ impl Shell {
         if let Some(old) = self.current.replace(current) {
             if old.link.master() != position {
                 log::info!("Leaving the Salt Master {}", old.link.name());
+                tokio::spawn(keep_for_returns(self.core.clone(), old.link));
             }
             let reader = old.reader;
             let linger = tokio::spawn(async move {
@@ -491,6 +495,28 @@ impl Shell {
 }
 
 /// What kind of verdict it is, whatever its numbers.
+/// Keeps the way to a master that was left until what it has begun here is returned to it.
+async fn keep_for_returns(core: Arc<Core>, link: Arc<Link>) {
+    link.hold();
+    core.keep(link.clone());
+    tokio::time::sleep(LINGER).await;
+    let table = core.clone();
+    let running = tokio::task::spawn_blocking(move || table.jobs.running()).await;
+    let mut jids: Vec<String> = running
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|job| job.get_str("jid").map(str::to_owned))
+        .collect();
+    while link.is_connected() {
+        jids.retain(|jid| core.jobs.job(jid).is_some());
+        if jids.is_empty() && core.returns.depth() == 0 {
+            break;
+        }
+        tokio::time::sleep(COOLED_LOOK).await;
+    }
+    core.release(&link);
+}
+
 fn kind_of(verdict: &Verdict) -> (Discriminant<Verdict>, Option<Discriminant<Soft>>) {
     let soft = match verdict {
         Verdict::Soft(soft) => Some(discriminant(soft)),
@@ -511,4 +537,23 @@ fn pass_signs(attempt: Attempt, mut pulse: Pulse, sender: UnboundedSender<Event>
         drop(sender.send(Event::Ended(attempt)));
     });
     Guard(task.abort_handle())
+}
+
+/// Keeps the way to a master that was left although it lives: what its jobs return goes there
+/// first. Ends with the connection, when there is another link to this master, or in time.
+async fn keep_for_returns(core: Arc<Core>, link: Arc<Link>) {
+    let same = |other: Arc<Link>| Arc::ptr_eq(&other, &link);
+    if core.link_to(link.master()).is_some() {
+        return;
+    }
+    link.hold();
+    core.keep(link.clone());
+    let end = Instant::now() + KEPT_FOR_RETURNS;
+    while link.is_connected()
+        && Instant::now() < end
+        && core.link_to(link.master()).is_some_and(same)
+    {
+        tokio::time::sleep(COOLED_LOOK).await;
+    }
+    core.release(&link);
 }
