@@ -144,19 +144,7 @@ impl Found {
 fn answers(returns: &[StoredReturn]) -> Value {
     returns
         .iter()
-        .map(|ret| {
-            let mut answer = Map::from([("return", ret.value.clone())]);
-            if let Some(retcode) = ret.retcode {
-                answer.insert("retcode", retcode);
-            }
-            if let Some(success) = ret.success {
-                answer.insert("success", success);
-            }
-            if let Some(out) = &ret.out {
-                answer.insert("out", out);
-            }
-            (ret.minion.as_str(), Value::Map(answer))
-        })
+        .map(|ret| (ret.minion.as_str(), Value::Map(ret.to_map())))
         .collect()
 }
 

@@ -245,3 +245,20 @@ fn loads_of_real_masters_come_back_byte_for_byte() {
     }
     assert_eq!(seen, 4);
 }
+
+#[test]
+fn of_many_returns_at_once_one_is_kept_and_each_is_answered() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    let kept: Vec<Stored> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|n| {
+                let store = store.clone();
+                scope.spawn(move || store.save_return(ret(1, "a", format!("v{n}"))).unwrap())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(kept.iter().filter(|s| **s == Stored::New).count(), 1);
+    assert_eq!(kept.iter().filter(|s| **s == Stored::Duplicate).count(), 15);
+}
