@@ -69,7 +69,7 @@ fn work(shared: &Shared, end: u64, wish: &Wish) {
             }
             println!("hash {:016x}", history.hash);
         }
-        if total.0 % 100 == 0 {
+        if total.0.is_multiple_of(100) {
             eprint!("\r{} of {} histories ", total.0, wish.count);
             drop(std::io::stderr().flush());
             if total.0 == wish.count {

@@ -62,9 +62,7 @@ impl Machine {
     /// Nothing was heard on this channel in time.
     pub(crate) fn on_overdue(&mut self, channel: Channel, now: Instant, out: &mut Vec<Action>) {
         let Some(link) = self.link() else { return };
-        let heard = link.watch(channel).is_some_and(|watch| watch.was_heard());
-        link.never_heard = if heard { 0 } else { link.never_heard + 1 };
-        if link.never_heard >= Policy::DUMB {
+        if link.watch(channel).is_some_and(|watch| watch.never_heard()) {
             self.dumb(channel, now, out);
             return;
         }
@@ -100,7 +98,6 @@ impl Machine {
     fn dumb(&mut self, channel: Channel, now: Instant, out: &mut Vec<Action>) {
         let Some(link) = self.link() else { return };
         let master = link.master;
-        link.never_heard = 0;
         if let Some(watch) = link.watch(channel) {
             watch.forgive(now);
             watch.silence();

@@ -21,8 +21,6 @@ pub(crate) struct Link {
     pub(crate) since: Instant,
     pub(crate) watches: Vec<Watch>,
     pub(crate) doubt: Option<Doubt>,
-    /// Channels that went silent before they were ever heard, one connection after the other.
-    pub(crate) never_heard: u32,
     /// How often in a row the subscription was silent while the master was too busy for another.
     pub(crate) deaf: u32,
     pub(crate) failback: Option<Failback>,
@@ -142,7 +140,6 @@ impl Machine {
             since: now,
             watches,
             doubt: None,
-            never_heard: 0,
             deaf: 0,
             failback: failback.map(|interval| Failback::new(interval, now)),
             leaving: None,

@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     heard: bool,
     /// Silence on this channel says nothing: the master lives, and never answers here.
     mute: bool,
+    /// Connections in a row, before this one, on which nothing was heard.
+    unheard: u32,
     unproven: u32,
     proving: bool,
 }
@@ -70,6 +72,7 @@ impl Watch {
             overdue: false,
             heard: false,
             mute: false,
+            unheard: 0,
             unproven: 0,
             proving: false,
         }
@@ -117,8 +120,13 @@ impl Watch {
         self.since
     }
 
+    /// Whether this channel, asked on many connections in a row, was not heard on any of them.
+    pub(crate) fn never_heard(&self) -> bool {
+        !self.heard && self.unheard + 1 >= Policy::DUMB
+    }
+
     pub(crate) fn silence(&mut self) {
-        self.mute = true;
+        (self.mute, self.heard, self.unheard) = (true, false, 0);
     }
 
     pub(crate) fn wake_at(&self) -> Option<Instant> {
@@ -193,6 +201,7 @@ impl Watch {
         self.quiet(now + self.timing.interval);
         self.heard = true;
         self.mute = false;
+        self.unheard = 0;
     }
 
     pub(crate) fn on_result(&mut self, probe: Probe, result: ProbeResult, now: Instant) -> Want {
@@ -247,12 +256,14 @@ impl Watch {
             self.delays.at_least(now.saturating_duration_since(since), now);
         }
         self.quiet(now + self.timing.interval);
-        self.heard = false;
     }
 
     /// A fresh connection to the same master is in use, which took so long to come about. That
     /// says how slow the way is; the silence before only says that the old connection was dead.
     pub(crate) fn renew(&mut self, took: Duration, now: Instant) {
+        if self.overdue && !self.heard {
+            self.unheard = self.unheard.saturating_add(1);
+        }
         self.delays.at_least(took, now);
         self.quiet(now + self.timing.interval);
         self.heard = false;

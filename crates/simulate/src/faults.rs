@@ -276,6 +276,7 @@ impl World {
     pub(crate) fn heal(&mut self, number: usize) {
         let Planned { fault, .. } = self.plan[number];
         self.say(format_args!("HEALED {fault:?}"));
+        self.watchman.healed();
         match fault {
             Fault::Kill { master, keep, .. } => self.master_starts(master, keep),
             Fault::Freeze { master } => self.master_thaws(master),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use saltern_failover::{LeaveReason, Master as Number};
+use saltern_failover::{Attempt, LeaveReason, Master as Number};
 
 use crate::clock::{Time, ms, secs};
 use crate::master::Key;
@@ -42,6 +42,8 @@ pub(crate) struct Watchman {
     /// The master in use answers slowly or not at all.
     silent: Vec<bool>,
     rough_until: Vec<Time>,
+    /// The connection in use that has gone silent, and since when.
+    silence: Vec<Option<(Attempt, Time)>>,
 }
 
 impl Watchman {
@@ -51,7 +53,15 @@ impl Watchman {
             welcome: vec![vec![None; masters]; minions],
             silent: vec![false; minions],
             rough_until: vec![Time::ZERO; minions],
+            silence: vec![None; minions],
         }
+    }
+}
+
+impl Watchman {
+    /// Something works again, if only for a moment: silence from then on is another one.
+    pub(crate) fn healed(&mut self) {
+        self.silence.fill(None);
     }
 }
 
@@ -170,11 +180,13 @@ impl World {
             let idle = !self.minions[m].alive || self.minions[m].stalled;
             if idle {
                 self.watchman.unserved[m] = None;
+                self.watchman.silence[m] = None;
                 self.watchman.rough_until[m] = self.now() + REMEMBERED;
             }
             self.check_welcome(m);
             if !idle {
                 self.check_service(m);
+                self.check_interval(m);
                 self.check_bounds(m);
             }
         }
@@ -242,6 +254,33 @@ impl World {
                 "m{m} is without a master for {whole:?} although one is there (answers are {way})",
             );
             self.violate("connected to a live master within the bound", detail);
+        }
+    }
+
+    /// `master_alive_interval` is a promise on any network: twice that time and a silent
+    /// connection is not in use any more.
+    fn check_interval(&mut self, m: usize) {
+        let now = self.now();
+        let minion = &self.minions[m];
+        let used = minion.adopted.and_then(|a| Some((a, minion.sessions.get(&a)?.master)));
+        let (Some((attempt, master)), Some(interval)) = (used, minion.policy.alive_interval) else {
+            self.watchman.silence[m] = None;
+            return;
+        };
+        // What it says when asked anew may give it more time.
+        let unsure =
+            self.masters[master].keys[m] != Key::Accepted || self.masters[master].busy.is_some();
+        if self.served(m) || unsure {
+            self.watchman.silence[m] = None;
+            return;
+        }
+        let silence = &mut self.watchman.silence[m];
+        let (known, since) = *silence.get_or_insert((attempt, now));
+        if known != attempt {
+            *silence = Some((attempt, now));
+        } else if now > since + interval * 2 {
+            let detail = format!("m{m} stays on M{master} for {:?} of silence", now - since);
+            self.violate("left within twice master_alive_interval", detail);
         }
     }
 
