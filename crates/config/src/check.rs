@@ -33,11 +33,6 @@ const WORDS: &[Words] = &[
 const REFUSED: &[(&str, &[&str], &str)] = &[
     ("transport", &["tcp", "ws", "detect"], "only 'zeromq' is built; remove the option"),
     ("ipc_mode", &["tcp"], "only 'ipc' is built; remove the option"),
-    (
-        "master_type",
-        &["func"],
-        "functions of Python cannot be called; list the masters under 'master' instead",
-    ),
     ("cache", &["redis", "consul", "etcd", "mysql"], "only 'localfs' is built; remove the option"),
 ];
 
@@ -81,7 +76,7 @@ fn master(raw: &Map) -> Result<(), Refusal> {
 }
 
 fn minion(raw: &Map) -> Result<(), Refusal> {
-    one_of(raw, "master_type", &["str", "failover", "distributed", "disable"])?;
+    one_of(raw, "master_type", &["str", "failover", "distributed", "func", "disable"])?;
     if let Some(Value::List(names)) = raw.get("master_sign_keys")
         && let Some(bad) = names.iter().filter_map(Value::as_str).find(|n| !is_plain(n))
     {
@@ -163,7 +158,7 @@ mod tests {
         assert!(refused(Role::Master, "minimum_auth_version", Value::Int(2)).contains("update"));
         assert!(refused(Role::Master, "auth_mode", Value::Int(2)).contains("remove"));
         assert!(refused(Role::Minion, "transport", "tcp").contains("zeromq"));
-        assert!(refused(Role::Minion, "master_type", "func").contains("list the masters"));
+        assert!(refused(Role::Minion, "master_type", "sometimes").contains("func"));
         assert!(refused(Role::Minion, "master_type", "fail").contains("failover"));
         assert!(refused(Role::Minion, "hash_type", "crc32").contains("sha256"));
         assert!(refused(Role::Minion, "log_level", "loud").contains("warning"));

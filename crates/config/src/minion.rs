@@ -26,7 +26,7 @@ with_shared_options! { define_options {
     append_minionid_config_dirs: Vec<String> = List(&[]) => Honoured;
     /// Address or addresses of the masters: host, host:port, IPv4, IPv6 or [IPv6]:port.
     master: OneOrMany = Str("salt") => Honoured;
-    /// What a list of masters means: str (all at once), failover (one at a time), distributed (one, chosen by the id), disable.
+    /// What a list of masters means: str (all at once), failover (one at a time), distributed (one, chosen by the id), func (master names a function of a module here that returns one address or a list), disable.
     master_type: String = Str("str") => Honoured;
     /// Port of the masters' request server when the address has none.
     master_port: u16 = Int(4506) => Honoured;

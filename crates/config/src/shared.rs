@@ -48,7 +48,7 @@ macro_rules! with_shared_options {
         /// TLS below the transport.
         ssl: Value = Nil => Honoured;
         /// Log the state changes of the sockets.
-        zmq_monitor: bool = Bool(false) => Later;
+        zmq_monitor: bool = Bool(false) => Moot;
         /// Send publications only to the connections whose minions are named in a list target.
         zmq_filtering: bool = Bool(false) => Honoured;
         /// Largest event in bytes.

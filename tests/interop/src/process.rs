@@ -38,6 +38,11 @@ impl Program {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// What it ended with, once it has.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+
     /// Sends a signal (by name, as `kill` takes it) to the whole process group.
     pub fn signal(&self, signal: &str) {
         kill(signal, &format!("-{}", self.child.id()));

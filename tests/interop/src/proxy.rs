@@ -138,8 +138,7 @@ impl Port {
 
     fn pump(&self, number: u64, mut from: TcpStream, mut to: TcpStream, way: Way) {
         let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let Ok(count) = from.read(&mut buffer) else { break };
+        while let Ok(count) = from.read(&mut buffer) {
             // The end of a connection is lost like everything else.
             while self.open.load(Ordering::SeqCst) && self.is_blocked(number, way) {
                 thread::sleep(LOOK);
