@@ -7,6 +7,7 @@
 
 use std::net::Ipv4Addr;
 
+use saltern_interop::chaos::{self, Plan};
 use saltern_interop::{Fault, Fleet, Host, Master, Minion, Net, Peer, Quality, wait};
 use serde_json::json;
 
@@ -222,4 +223,13 @@ fn name_that_moves_to_another_address() {
     host(&masters[1]).fault(Fault::Silence);
     own.names(&[("salt.test", host(&masters[0]).address)]);
     masters[0].wait_ping("min");
+}
+
+#[test]
+fn half_a_minute_of_chaos_loses_nothing_and_doubles_nothing() {
+    let program = env!("CARGO_BIN_EXE_chaos").into();
+    let plan = Plan { minutes: 0.5, seed: 3, minions: 6, program };
+    let Some(report) = chaos::run(&plan) else { return };
+    assert!(report.is_good(), "{}", report.text());
+    assert!(report.ran > 0, "{}", report.text());
 }

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         minutes: value("--minutes").unwrap_or(1.0),
         seed: value("--seed").map_or_else(|| fastrand::u64(..1_000_000), |seed| seed as u64),
         minions: value("--minions").map_or(30, |count| count as usize),
+        program: std::env::current_exe().unwrap(),
     };
     eprintln!("chaos: {} minutes, seed {}, {} minions", plan.minutes, plan.seed, plan.minions);
     let Some(report) = chaos::run(&plan) else { return ExitCode::from(2) };

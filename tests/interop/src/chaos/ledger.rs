@@ -59,13 +59,12 @@ impl Ledger {
     /// One job to everybody through each master that runs, whatever its network does: minions may
     /// still be there. Some take long enough for the
     /// master to be another one when they end.
-    pub(super) fn publish(&mut self, world: &World) {
-        let exe = std::env::current_exe().unwrap();
+    pub(super) fn publish(&mut self, world: &World, program: &Path) {
         for node in world.masters.iter().filter(|m| m.runs) {
             let lasts = ["0", "0", "0", "1", "4"][fastrand::usize(..5)];
             let job = format!(
                 "{} --mark {} {}; sleep {lasts}",
-                exe.display(),
+                program.display(),
                 self.marks.display(),
                 self.jids.len()
             );

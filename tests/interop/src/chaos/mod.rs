@@ -6,6 +6,7 @@ mod ledger;
 mod report;
 mod world;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::chaos::faults::Injector;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub minutes: f64,
     pub seed: u64,
     pub minions: usize,
+    /// The program `chaos`, which jobs call to leave their marks.
+    pub program: PathBuf,
 }
 
 /// Between two jobs of the same master.
@@ -37,7 +40,7 @@ pub fn run(plan: &Plan) -> Option<Report> {
     let mut beat = Instant::now();
     while Instant::now() < end {
         faults.turn(&mut world);
-        ledger.publish(&world);
+        ledger.publish(&world, &plan.program);
         beat += BEAT;
         std::thread::sleep(beat.saturating_duration_since(Instant::now()));
     }
