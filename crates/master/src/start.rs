@@ -154,7 +154,11 @@ fn keys(opts: &MasterOptions) -> Result<Keys, StartError> {
             log::info!("Generating signing keys: {}", signing.private_path.display());
         }
         let files = SigningFiles::new(&opts.pki_dir, &opts.master_sign_key_name, pass)?;
-        Some(SignatureSource::Signed(Signing::new(files, signing.private, &opts.cachedir)))
+        Some(SignatureSource::Signed(Box::new(Signing::new(
+            files,
+            signing.private,
+            &opts.cachedir,
+        ))))
     };
     Ok(Keys::new(identity, signature)?)
 }

@@ -165,6 +165,10 @@ impl Link {
         requester: &Requester,
         timeout: Duration,
     ) -> Result<Value, LinkError> {
+        if self.access.keys.trust_changed(self.master) {
+            let generation = self.keys().generation;
+            self.renew(generation).await.map_err(LinkError::SignIn)?;
+        }
         let load = Map::from([("cmd", "_file_envs")]);
         self.twice(requester, load, timeout, ClientSession::open).await
     }

@@ -44,9 +44,10 @@ fn the_signing_pair_rolls_over_and_every_minion_can_verify_at_any_time() {
     let file = |name: &str| master.pki().join(name);
     let former = fleet.root().join("former.pub");
     fs::copy(file("master_sign.pub"), &former).unwrap();
-    let ours = verifying(&fleet, Peer::Saltern, "ours", &master, &former);
+    let mut ours = verifying(&fleet, Peer::Saltern, "ours", &master, &former);
     let stock = verifying(&fleet, Peer::Salt3006, "stock", &master, &former);
-    signs_in(&ours);
+    ours.start();
+    master.wait_ping("ours");
 
     let (code, state) = rotate(&master, &[]);
     assert_eq!(
@@ -63,7 +64,10 @@ fn the_signing_pair_rolls_over_and_every_minion_can_verify_at_any_time() {
 
     // Both keys at once here, the new one alone there, and the master in the middle.
     fs::copy(file("master_sign_next.pub"), ours.pki().join("master_sign_next.pub")).unwrap();
-    signs_in(&ours);
+    wait::until("the minion has told of the new key", || {
+        let (_, state) = rotate(&master, &[]);
+        ids(&state, "ready").contains(&"ours".to_owned()).then_some(())
+    });
     fs::copy(file("master_sign_next.pub"), stock.pki().join("master_sign.pub")).unwrap();
     let (code, told) = rotate(&master, &["--holders", "sto*"]);
     assert_eq!((code, ids(&told, "ready")), (0, vec!["ours".into(), "stock".into()]), "{told}");
@@ -103,6 +107,25 @@ fn a_revoked_master_key_is_not_believed_without_a_restart() {
     assert!(output.stderr.contains("revoked") && output.stderr.contains(&finger), "{output:?}");
     fs::remove_file(&list).unwrap();
     signs_in(&minion);
+}
+
+#[test]
+fn a_connected_minion_leaves_a_master_whose_key_is_revoked() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (first, second) = fleet.signed_masters();
+    let options = "verify_master_pubkey_sign: True\nmaster_type: failover";
+    let mut minion = fleet.minion("min", &[&first, &second], options);
+    let public = minion.make_keys(&first);
+    for master in [&first, &second] {
+        master.preseed("min", &public);
+    }
+    fs::copy(first.pki().join("master_sign.pub"), minion.pki().join("master_sign.pub")).unwrap();
+    minion.start();
+    first.wait_ping("min");
+    let finger = first.run("salt-key", &["-f", "master.pub", "--out", "json"]).json();
+    let finger = finger["local"]["master.pub"].as_str().unwrap().to_owned();
+    fs::write(minion.pki().join("revoked_master_fingerprints"), finger).unwrap();
+    second.wait_ping("min");
 }
 
 #[test]

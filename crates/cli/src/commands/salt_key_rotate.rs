@@ -193,7 +193,7 @@ impl<'a> Rotation<'a> {
                     ),
                     format!(
                         "Copy {} to the pki directory of every Saltern minion, beside {name}.pub \
-                         and under its own name; its next sign-in tells the master (salt-call test.ping there is one)",
+                         and under its own name; it tells its master within seconds",
                         file(&next, "pub")
                     ),
                 ];

@@ -15,7 +15,7 @@ use self::signing::Signing;
 /// How accepted minions get `pub_sig` (failover.md §6).
 pub(crate) enum SignatureSource {
     /// Signed with the signing pair, with the digest the minion asks for.
-    Signed(Signing),
+    Signed(Box<Signing>),
     /// The text of the signature file.
     File(String),
 }

@@ -39,6 +39,8 @@ pub(crate) struct MasterKeys {
     trusted: Trusted,
     /// Keys that could not be written, by master; also the lock over all files.
     unwritten: Mutex<HashMap<usize, String>>,
+    /// What was trusted when each master signed us in last.
+    marks: Mutex<HashMap<usize, String>>,
 }
 
 impl MasterKeys {
@@ -51,7 +53,18 @@ impl MasterKeys {
             signatures_decide: opts.verify_master_pubkey_sign,
             trusted: Trusted::new(opts),
             unwritten: Mutex::default(),
+            marks: Mutex::default(),
         }
+    }
+
+    /// Whether the verification keys or the list of revoked keys have changed since this master
+    /// signed us in: then it is to be asked again, since it may have been revoked, and since it
+    /// has to learn which signatures we can check.
+    pub(crate) fn trust_changed(&self, master: usize) -> bool {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = marks.get(&master).cloned();
+        drop(marks);
+        mark.is_some_and(|mark| mark != self.trusted.mark())
     }
 
     /// Whom to trust in a sign-in at this master, as options and files say now.
@@ -85,6 +98,8 @@ impl MasterKeys {
 
     /// Remembers the key of a master that has signed us in; `store` also in the shared file.
     pub(crate) fn remember(&self, master: usize, key: &PublicKey, store: bool) {
+        let mark = self.trusted.mark();
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(master, mark);
         let mut unwritten = self.lock();
         let pem = key.wire_pem();
         // The shared file first: without it the others do not count.
@@ -238,6 +253,25 @@ mod tests {
         keys.remember(0, pair.public(), true);
         assert_eq!(keys.known(0), text(&pair));
         assert!(!opts.pki_dir.join(MASTERS).exists());
+    }
+
+    #[test]
+    fn a_change_of_what_is_trusted_is_noticed_once_signed_in() {
+        let scratch = Scratch::new("mark");
+        let opts = scratch.options("verify_master_pubkey_sign: True\n");
+        let keys = two(&opts);
+        assert!(!keys.trust_changed(0), "never signed in");
+        let pair = PrivateKey::generate(2048).unwrap();
+        keys.remember(0, pair.public(), true);
+        assert!(!keys.trust_changed(0));
+        let pem = pair.public().to_pem();
+        fs::write(opts.pki_dir.join("master_sign_next.pub"), pem).unwrap();
+        assert!(keys.trust_changed(0));
+        keys.remember(0, pair.public(), true);
+        assert!(!keys.trust_changed(0));
+        let list = opts.pki_dir.join("revoked_master_fingerprints");
+        fs::write(list, "00".repeat(32)).unwrap();
+        assert!(keys.trust_changed(0));
     }
 
     #[test]

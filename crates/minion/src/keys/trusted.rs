@@ -71,6 +71,13 @@ impl Trusted {
         trust
     }
 
+    /// Everything that can change while the minion runs, to be compared.
+    pub(super) fn mark(&self) -> String {
+        let trust = self.trust(HashType::Sha256);
+        let keys = trust.verification_keys.iter().map(|key| key.key.wire_pem().to_owned());
+        keys.chain(trust.revoked).collect::<Vec<String>>().join("\n")
+    }
+
     /// `<master_sign_key_name>.pub` first, then the option's files, then every other
     /// `<master_sign_key_name>*.pub`: during a roll-over the next key lies beside the old one.
     fn verification_keys(&self) -> Vec<VerificationKey> {
