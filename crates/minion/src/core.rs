@@ -102,7 +102,7 @@ impl Core {
             kept: Mutex::default(),
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
-            returns: Returns::new(&parts.access.opts.cachedir, settings.spool_items),
+            returns: Returns::open(&parts.access.opts.cachedir, settings.spool_items),
             access: parts.access,
         })
     }

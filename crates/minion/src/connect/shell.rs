@@ -495,28 +495,6 @@ impl Shell {
 }
 
 /// What kind of verdict it is, whatever its numbers.
-/// Keeps the way to a master that was left until what it has begun here is returned to it.
-async fn keep_for_returns(core: Arc<Core>, link: Arc<Link>) {
-    link.hold();
-    core.keep(link.clone());
-    tokio::time::sleep(LINGER).await;
-    let table = core.clone();
-    let running = tokio::task::spawn_blocking(move || table.jobs.running()).await;
-    let mut jids: Vec<String> = running
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|job| job.get_str("jid").map(str::to_owned))
-        .collect();
-    while link.is_connected() {
-        jids.retain(|jid| core.jobs.job(jid).is_some());
-        if jids.is_empty() && core.returns.depth() == 0 {
-            break;
-        }
-        tokio::time::sleep(COOLED_LOOK).await;
-    }
-    core.release(&link);
-}
-
 fn kind_of(verdict: &Verdict) -> (Discriminant<Verdict>, Option<Discriminant<Soft>>) {
     let soft = match verdict {
         Verdict::Soft(soft) => Some(discriminant(soft)),
@@ -540,19 +518,32 @@ fn pass_signs(attempt: Attempt, mut pulse: Pulse, sender: UnboundedSender<Event>
 }
 
 /// Keeps the way to a master that was left although it lives: what its jobs return goes there
-/// first. Ends with the connection, when there is another link to this master, or in time.
+/// first. Ends when that is done, with the connection, when there is another link to this master,
+/// or in time.
 async fn keep_for_returns(core: Arc<Core>, link: Arc<Link>) {
-    let same = |other: Arc<Link>| Arc::ptr_eq(&other, &link);
     if core.link_to(link.master()).is_some() {
         return;
     }
     link.hold();
     core.keep(link.clone());
     let end = Instant::now() + KEPT_FOR_RETURNS;
-    while link.is_connected()
-        && Instant::now() < end
-        && core.link_to(link.master()).is_some_and(same)
-    {
+    tokio::time::sleep(LINGER).await;
+    let table = core.clone();
+    let running = tokio::task::spawn_blocking(move || table.jobs.running()).await;
+    let mut jids: Vec<String> = running
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|job| job.get_str("jid").map(str::to_owned))
+        .collect();
+    let wanted = || {
+        let same = |other: Arc<Link>| Arc::ptr_eq(&other, &link);
+        link.is_connected() && core.link_to(link.master()).is_some_and(same)
+    };
+    while wanted() && Instant::now() < end {
+        jids.retain(|jid| core.jobs.job(jid).is_some());
+        if jids.is_empty() && core.returns.depth() == 0 {
+            break;
+        }
         tokio::time::sleep(COOLED_LOOK).await;
     }
     core.release(&link);

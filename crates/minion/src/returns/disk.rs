@@ -157,6 +157,7 @@ impl Disk {
                         File::options()
                             .write(true)
                             .create(true)
+                            .truncate(true)
                             .mode(0o600)
                             .open(to)?
                             .write_all(piece)

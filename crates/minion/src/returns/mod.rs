@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 pub(crate) use call::deliver_alone;
 pub(crate) use item::Item;
 pub(crate) use send::run;
-pub(crate) use store::Store;
+use store::{Opened, Store};
 
 /// Fired on the minion's bus by a `salt-call` that could not deliver its return.
 pub(crate) const LEFT: &str = "salt/minion/spool/left";
@@ -28,6 +28,8 @@ pub(crate) const LEFT: &str = "salt/minion/spool/left";
 pub(crate) struct Returns {
     pub(crate) store: Store,
     inbox: Mutex<Inbox>,
+    /// What a former run has left, until the sender takes it over.
+    opened: Mutex<Opened>,
     /// Wakes the sender.
     changed: Notify,
     /// Items that the sender holds, and those among them that are not on disk yet.
@@ -46,10 +48,14 @@ struct Inbox {
 }
 
 impl Returns {
-    /// `most` items at a time wait to be written down.
-    pub(crate) fn new(cachedir: &Path, most: usize) -> Self {
+    /// Reads what a former run has left. `most` items at a time wait to be written down.
+    pub(crate) fn open(cachedir: &Path, most: usize) -> Self {
+        let store = Store::new(cachedir);
+        // Before any job can begin, or it would count as one of the former run.
+        let opened = Mutex::new(store.open());
         Returns {
-            store: Store::new(cachedir),
+            store,
+            opened,
             inbox: Mutex::default(),
             changed: Notify::new(),
             held: AtomicUsize::new(0),

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use saltern_failover::{Bounds, Master, Outbox, Parcel};
@@ -86,7 +86,7 @@ struct Sender {
 /// Runs for the life of the minion.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut sender = Sender::new(core.clone());
-    sender.open().await;
+    sender.open();
     loop {
         sender.turn();
         let wake = sender.wake_at();
@@ -133,10 +133,12 @@ impl Sender {
     }
 
     /// Takes over what a former run of the minion has left.
-    async fn open(&mut self) {
-        let core = self.core.clone();
-        let work = move || core.returns.store.open();
-        let Ok(opened) = tokio::task::spawn_blocking(work).await else { return };
+    fn open(&mut self) {
+        let opened = {
+            let mut opened =
+                self.core.returns.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *opened)
+        };
         if !opened.items.is_empty() {
             log::info!("{} returns and events from before wait for a master", opened.items.len());
         }
@@ -154,6 +156,7 @@ impl Sender {
         for (number, origin, job) in opened.begun {
             let jid = job.get_str("jid").unwrap_or_default();
             log::error!("Job {jid} is lost: the minion ended while it ran");
+            self.core.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(jid);
             let load = jobs::lost(self.core.id(), &job);
             self.core.returns.push(Item { closes: Some(number), ..Item::new(load, origin) });
         }
