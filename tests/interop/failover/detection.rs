@@ -195,6 +195,25 @@ fn all_masters_down_and_one_back_is_the_same_process() {
     assert_eq!(two.minion.process().pid(), pid);
 }
 
+/// A job asks for a file just when its master freezes: the next master answers, and the job goes on.
+#[test]
+fn a_request_under_way_is_answered_by_the_next_master() {
+    let mut two = two(Peer::Saltern);
+    for master in [&two.first, &two.second] {
+        fs::write(master.root().join("srv/salt/wanted"), "here").unwrap();
+    }
+    let (mark, wanted) = (two.minion.root().join("mark"), two.minion.root().join("wanted"));
+    let command = format!("touch {}; sleep 2", mark.display());
+    let target = wanted.display().to_string();
+    let args = ["--async", "min", "cmd.run,cp.get_file", &command, ",", "salt://wanted", &target];
+    two.first.run("salt", &args);
+    wait::until("the job runs", || mark.exists().then_some(()));
+    two.first.process().signal("STOP");
+    wait::until("the file", || (fs::read_to_string(&wanted).ok()? == "here").then_some(()));
+    two.moved();
+    two.first.process().signal("CONT");
+}
+
 /// R1: what happens to one hot master is nothing to the other.
 #[test]
 fn a_frozen_hot_master_does_not_touch_the_other() {
