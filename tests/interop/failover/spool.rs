@@ -175,7 +175,7 @@ fn r3_returns_outlive_all_masters_and_the_minion() {
     minion.process().kill();
     minion.start();
     wait::until("it takes them over", || {
-        minion.log().contains("3 returns and events from before").then_some(())
+        minion.log().contains("returns and events from before wait").then_some(())
     });
     minion.process().stop();
     minion.start();
