@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use saltern_failover::{Attempt, LeaveReason, Master as Number};
+use saltern_failover::{Attempt, Channel, LeaveReason, Master as Number};
 
 use crate::clock::{Time, ms, secs};
 use crate::master::Key;
@@ -14,7 +14,7 @@ use crate::world::World;
 /// answers have been quick for a while.
 const CALM: Time = ms(5000);
 /// The same while answers are slow, or have been of late: patience is then longer on purpose.
-const ROUGH: Time = secs(40);
+const ROUGH: Time = secs(45);
 /// A master that came back is not noticed before a pause has passed.
 const COMEBACK: Time = secs(8);
 /// For so long after slow answers patience is longer.
@@ -59,6 +59,11 @@ impl Watchman {
 }
 
 impl Watchman {
+    /// The way to the master in use was slow: its answers are waited for longer.
+    pub(crate) fn slow(&mut self, m: usize, now: Time) {
+        self.rough_until[m] = now + REMEMBERED;
+    }
+
     /// Something works again, if only for a moment: silence from then on is another one.
     pub(crate) fn healed(&mut self) {
         self.silence.fill(None);
@@ -222,7 +227,7 @@ impl World {
         // One that is heard on one of its channels is given more time, too.
         if half || used.is_some_and(unsure) {
             let until = &mut self.watchman.rough_until[m];
-            *until = (*until).max(now + secs(20));
+            *until = (*until).max(now + REMEMBERED);
         }
         // A switch ends the silence in another way than the master's answer.
         self.watchman.silent[m] = silent;
@@ -254,6 +259,16 @@ impl World {
                 "m{m} is without a master for {whole:?} although one is there (answers are {way})",
             );
             self.violate("connected to a live master within the bound", detail);
+        }
+    }
+
+    /// Something arrived: an answer that was on its way before its channel fell silent ends what
+    /// there was of silence; one on the channel that still works does not.
+    pub(crate) fn arrived(&mut self, m: usize, master: usize, channel: Channel) {
+        let mute = self.masters[master].mute;
+        let [up, down] = &self.net.paths[m][master];
+        if mute[channel as usize] || (mute == [false; 2] && up.cut == down.cut) {
+            self.watchman.silence[m] = None;
         }
     }
 

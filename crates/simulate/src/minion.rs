@@ -55,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) master: usize,
     pub(crate) step: Step,
     pub(crate) began: Time,
+    /// How long it took until it was complete.
+    took: Time,
     prepare: bool,
     address: u32,
     pub(crate) requests: Option<ConnId>,
@@ -276,6 +278,7 @@ impl World {
                 master,
                 step: Step::Resolving,
                 began: now,
+                took: Time::ZERO,
                 prepare,
                 address: 0,
                 requests: None,
@@ -416,6 +419,10 @@ impl World {
         }
         self.minions[m].adopted = Some(attempt);
         self.minions[m].adopted_at = self.now();
+        let slow = |session: &Session| session.took > ms(400);
+        if self.minions[m].sessions.get(&attempt).is_some_and(slow) {
+            self.watchman.slow(m, self.agenda.now());
+        }
         self.stats.adoptions += 1;
         let key = self.minions[m].sessions.get(&attempt).map_or(0, |s| s.key);
         self.ask(m, Goal::Pillar(attempt), Ask::Sealed { session: key }, ms(8000));
@@ -564,7 +571,8 @@ impl World {
     /// Something arrived at the minion's end of a connection.
     pub(crate) fn minion_arrival(&mut self, m: usize, id: ConnId, msg: Msg) {
         let Some(conn) = self.net.conns.get(&id) else { return };
-        let (purpose, channel) = (conn.purpose, conn.channel);
+        let (purpose, channel, master) = (conn.purpose, conn.channel, conn.master);
+        self.arrived(m, master, channel);
         if channel == Channel::Publications
             && let Purpose::Link(attempt) = purpose
             && !matches!(msg, Msg::Welcome | Msg::Fin)
@@ -583,6 +591,7 @@ impl World {
                     self.write(m, id, Msg::Subscribe);
                     if let Some(session) = self.minions[m].sessions.get_mut(&attempt) {
                         session.step = Step::Ready;
+                        session.took = self.agenda.now().saturating_sub(session.began);
                     }
                     self.tell(m, Input::Verdict { attempt, verdict: Verdict::Ok });
                 }
