@@ -1,6 +1,6 @@
 //! `salt-run`: run a function of the master.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use saltern_client::{Connection, RemoteCall, RemoteResult};
 use saltern_config::load_master;
@@ -161,7 +161,8 @@ async fn wait(
         }
         if call.fun == DRAIN && suffix == "drain" {
             if std::io::stderr().is_terminal() {
-                eprintln!("{}", event.data.get_str("message").unwrap_or_default());
+                let text = event.data.get_str("message").unwrap_or_default();
+                unwritten = writeln!(std::io::stderr(), "{text}");
             }
             return;
         }
