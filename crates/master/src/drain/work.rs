@@ -23,7 +23,7 @@ const LEAVE: &str = "failover.leave";
 /// Jobs older than this do not run any more unless a minion says so.
 const OLDEST_JOB: Duration = Duration::from_secs(86_400);
 /// Time between two questions which jobs run.
-const ASK_EVERY: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Before a minion says that it does not know a job, it must have had time to begin it.
 const BEGINS_WITHIN: Duration = Duration::from_secs(20);
 /// How long after its time a minion of ours is told again.
@@ -83,7 +83,8 @@ async fn empty(shared: &Arc<Shared>, wish: Wish) {
     );
     shared.drain.publisher.stop_listening().await;
     let mut work = Work::new(wish);
-    work.note(unfinished(shared, before(OLDEST_JOB)).await, &attached(shared));
+    let known = unfinished(shared, before(OLDEST_JOB)).await;
+    work.note(known, &attached(shared), |id| is_ours(shared, id));
     let (mut told, mut asked) = (None, None);
     loop {
         let now = Instant::now();
@@ -116,6 +117,8 @@ struct Work {
     jobs: HashMap<Jid, (String, SystemTime)>,
     /// What was published here and is not returned.
     running: BTreeSet<Pair>,
+    /// Those of them that their minion did not know when it was asked last.
+    denied: BTreeSet<Pair>,
     /// Jobs that were looked at and are not finished.
     seen: HashSet<Jid>,
     /// When each stock minion is let go, if it has no job.
@@ -140,6 +143,7 @@ impl Work {
             since: before(SPARE),
             jobs: HashMap::new(),
             running: BTreeSet::new(),
+            denied: BTreeSet::new(),
             seen: HashSet::new(),
             leaves: HashMap::new(),
             question: None,
@@ -149,7 +153,12 @@ impl Work {
 
     /// Looks at what is not returned: jobs seen before may have ended, new ones may run on
     /// whoever is here.
-    fn note(&mut self, unfinished: Vec<Job>, here: &BTreeMap<String, bool>) {
+    fn note(
+        &mut self,
+        unfinished: Vec<Job>,
+        here: &BTreeMap<String, bool>,
+        spools: impl Fn(&str) -> bool,
+    ) {
         let (mut seen, mut running, mut jobs) = (HashSet::new(), BTreeSet::new(), HashMap::new());
         for Job { jid, fun, created, minions } in unfinished {
             let new = !self.seen.contains(&jid);
@@ -162,6 +171,12 @@ impl Work {
             }
             seen.insert(jid);
         }
+        // Who has left without having begun a job will not return it, and who has left with a
+        // spool returns it to whichever master lives.
+        running.retain(|pair| {
+            here.contains_key(&pair.1) || !(self.denied.contains(pair) || spools(&pair.1))
+        });
+        self.denied.retain(|pair| running.contains(pair));
         (self.seen, self.running, self.jobs) = (seen, running, jobs);
     }
 
@@ -193,8 +208,16 @@ impl Work {
             let age = jobs.get(jid).and_then(|(_, created)| now.duration_since(*created).ok());
             age.is_none_or(|age| age < BEGINS_WITHIN)
         };
-        self.running.retain(|(jid, id)| {
-            answers.get(id).is_none_or(|runs| runs.contains(jid.as_str()) || fresh(jid))
+        let denied = &mut self.denied;
+        self.running.retain(|pair| {
+            let (jid, id) = pair;
+            let denies = answers.get(id).is_some_and(|runs| !runs.contains(jid.as_str()));
+            if denies {
+                denied.insert(pair.clone());
+            } else {
+                denied.remove(pair);
+            }
+            !denies || fresh(jid)
         });
     }
 
@@ -203,7 +226,7 @@ impl Work {
         let guard = shared.drain.publishing.write().await;
         let here = attached(shared);
         let known = unfinished(shared, self.look_since()).await;
-        self.note(known, &here);
+        self.note(known, &here, |id| is_ours(shared, id));
         let busy: BTreeSet<&str> = self.running.iter().map(|(_, id)| id.as_str()).collect();
         let within = self.wish.within;
         let began = self.began;
@@ -287,6 +310,11 @@ fn stuck(shared: &Arc<Shared>, id: &str) -> String {
     } else {
         format!("was told to leave; its other masters: {}", others.join(", "))
     }
+}
+
+/// Whether a minion of that id has signed in that keeps its returns on its disk.
+fn is_ours(shared: &Arc<Shared>, id: &str) -> bool {
+    MinionId::parse(id).is_ok_and(|id| lock(&shared.drain.ours).contains_key(&id))
 }
 
 /// Who is connected by name, and whether it is one of ours.

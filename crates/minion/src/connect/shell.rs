@@ -537,7 +537,8 @@ async fn keep_for_returns(core: Arc<Core>, link: Arc<Link>) {
         .collect();
     let wanted = || {
         let same = |other: Arc<Link>| Arc::ptr_eq(&other, &link);
-        link.is_connected() && core.link_to(link.master()).is_some_and(same)
+        // It may have no connection just now: the next request makes one.
+        core.link_to(link.master()).is_some_and(same)
     };
     while wanted() && Instant::now() < end {
         jids.retain(|jid| core.jobs.job(jid).is_some());
