@@ -11,8 +11,9 @@ use crate::report::Violation;
 use crate::world::World;
 
 /// Longest time a minion may be without service while a master that takes it is there, when
-/// answers have been quick for a while.
-const CALM: Time = ms(5000);
+/// answers have been quick for a while: five seconds until a silent one is left, and one in which
+/// the first of the others may prove to be silent, too.
+const CALM: Time = ms(6000);
 /// The same while answers are slow, or have been of late: patience is then longer on purpose.
 const ROUGH: Time = secs(45);
 /// A master that came back is not noticed before a pause has passed.
