@@ -110,7 +110,7 @@ with_shared_options! { define_options {
     master_pubkey_sign_policy: String = Str("strict") => Honoured;
     /// Saltern: more verification keys in pki_dir besides master_sign_key_name, by file name; one match is enough.
     master_sign_keys: Vec<String> = List(&[]) => Honoured;
-    /// Saltern: fingerprints (hash_type) of master keys that are never used again, whoever signed them.
+    /// Saltern: fingerprints (by any hash) of master keys that are never used again, whoever signed them.
     revoked_master_fingerprints: Vec<String> = List(&[]) => Honoured;
     /// Passphrase of minion.pem.
     key_pass: Option<Secret<String>> = Quiet(&Nil) => Honoured;
