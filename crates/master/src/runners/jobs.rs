@@ -142,10 +142,7 @@ impl Found {
 }
 
 fn answers(returns: &[StoredReturn]) -> Value {
-    returns
-        .iter()
-        .map(|ret| (ret.minion.as_str(), Value::Map(ret.to_map())))
-        .collect()
+    returns.iter().map(|ret| (ret.minion.as_str(), Value::Map(ret.to_map()))).collect()
 }
 
 fn lookup_jid(call: &RunnerCall) -> Result<Value, String> {
