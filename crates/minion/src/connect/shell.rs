@@ -38,6 +38,9 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// After this time the log repeats why a master cannot be used.
+const SAME_AGAIN: Duration = Duration::from_secs(60);
+
 /// A connection left for a better one is read for this long: what was published just before the
 /// new subscription began comes only here. Jobs that come both ways run once.
 const LINGER: Duration = Duration::from_secs(2);
@@ -53,7 +56,7 @@ const SIGNS_APART: Duration = Duration::from_millis(10);
 
 /// What happened.
 enum Event {
-    Tried(Attempt, Result<Box<Established>, NotReached>),
+    Tried(Attempt, Master, Result<Box<Established>, NotReached>),
     Prepared(Attempt, Master, Result<Kept, NotReached>),
     Received(Attempt),
     /// The subscription has ended; one in use says more about it by [`Event::Lost`].
@@ -143,6 +146,8 @@ struct Shell {
     probers: HashMap<Master, Requester>,
     /// What the log says of each master that was to be kept ready.
     standby_logged: HashMap<Master, Verdict>,
+    /// What the log said last of each master that was to be used, and when.
+    tries_logged: HashMap<Master, (Verdict, Instant)>,
     waiting_logged: bool,
 }
 
@@ -168,6 +173,7 @@ pub(crate) async fn run(
         kept: HashMap::new(),
         probers: HashMap::new(),
         standby_logged: HashMap::new(),
+        tries_logged: HashMap::new(),
         waiting_logged: false,
     };
     shell.input(Input::Start);
@@ -199,7 +205,7 @@ pub(crate) async fn run(
 impl Shell {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Tried(attempt, outcome) => self.tried(attempt, outcome),
+            Event::Tried(attempt, master, outcome) => self.tried(attempt, master, outcome),
             Event::Prepared(attempt, master, outcome) => self.prepared(attempt, master, outcome),
             Event::Received(attempt) => self.input(Input::Received { attempt }),
             Event::Ended(attempt) => {
@@ -214,7 +220,12 @@ impl Shell {
         }
     }
 
-    fn tried(&mut self, attempt: Attempt, outcome: Result<Box<Established>, NotReached>) {
+    fn tried(
+        &mut self,
+        attempt: Attempt,
+        master: Master,
+        outcome: Result<Box<Established>, NotReached>,
+    ) {
         // An abandoned try may have ended in the same moment.
         if self.tries.remove(&attempt).is_none() {
             return;
@@ -222,11 +233,28 @@ impl Shell {
         let verdict = match outcome {
             Ok(established) => {
                 self.ready.insert(attempt, established);
+                self.tries_logged.remove(&master);
                 Verdict::Ok
             }
-            Err(not) => not.verdict,
+            Err(not) => {
+                self.log_failed(master, &not);
+                not.verdict
+            }
         };
         self.input(Input::Verdict { attempt, verdict });
+    }
+
+    /// Says why a master cannot be used: at once when that is new, else now and then, as masters
+    /// that are away are asked every few seconds.
+    fn log_failed(&mut self, master: Master, not: &NotReached) {
+        let (kind, now) = (kind_of(&not.verdict), Instant::now());
+        let known = self.tries_logged.get(&master).is_some_and(|(before, when)| {
+            kind_of(before) == kind && now.saturating_duration_since(*when) < SAME_AGAIN
+        });
+        if !known {
+            self.tries_logged.insert(master, (not.verdict, now));
+            not.log(self.machine.name(master));
+        }
     }
 
     fn prepared(&mut self, attempt: Attempt, master: Master, outcome: Result<Kept, NotReached>) {
@@ -340,7 +368,7 @@ impl Shell {
         let (access, position) = (self.core.access.clone(), self.position(master));
         let kept = self.kept.get(&master).filter(|_| warm).map(|(kept, _)| kept.tagged.clone());
         let (tag, tell) = self.tag(attempt);
-        let (sender, name) = (self.sender.clone(), self.machine.name(master).to_owned());
+        let sender = self.sender.clone();
         let work = async move {
             let tagged = match kept {
                 Some(kept) => kept,
@@ -358,10 +386,7 @@ impl Shell {
         let sender = self.sender.clone();
         let task = tokio::spawn(async move {
             let outcome: Result<_, NotReached> = work.await;
-            if let Err(not) = &outcome {
-                not.log(&name);
-            }
-            drop(sender.send(Event::Tried(attempt, outcome)));
+            drop(sender.send(Event::Tried(attempt, master, outcome)));
         });
         self.tries.insert(attempt, Guard(task.abort_handle()));
     }
@@ -488,7 +513,16 @@ impl Shell {
         {
             let seconds = until.saturating_duration_since(Instant::now()).as_secs_f32();
             let what = if pending { "acceptance of our key" } else { "a Salt Master" };
-            log::warn!("Waiting for {what}; next try in {seconds:.1} s, and so on until it comes");
+            // Where several masters are used at a time, each is waited for on its own.
+            let name = self.machine.order().first().map_or("", |m| self.machine.name(*m));
+            let more = match self.machine.order().len() {
+                0 | 1 => String::new(),
+                all => format!(" and {} more", all - 1),
+            };
+            log::warn!(
+                "Waiting for {what} ({name}{more}); next try in {seconds:.1} s, and so on until \
+                 it comes"
+            );
             self.waiting_logged = true;
         }
     }

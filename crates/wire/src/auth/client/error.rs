@@ -125,7 +125,9 @@ impl fmt::Display for Failure {
                  intended, remove the file of the known key here"
             }
             Failure::UnexpectedPubSig => {
-                "the master signs its key, but verify_master_pubkey_sign is off here"
+                "the master signs its key, but verify_master_pubkey_sign is off here; copy \
+                 master_sign.pub from the master into the pki directory and set \
+                 verify_master_pubkey_sign to True, or master_pubkey_sign_policy to warn"
             }
             Failure::MissingPubSig => {
                 "verify_master_pubkey_sign is on, but the master does not sign its key; set \
