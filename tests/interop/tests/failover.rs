@@ -23,6 +23,8 @@ mod schedule;
 mod spool;
 #[path = "../failover/standby.rs"]
 mod standby;
+#[path = "../failover/switch.rs"]
+mod switch;
 #[path = "../failover/trust.rs"]
 mod trust;
 #[path = "../failover/view.rs"]
