@@ -1,6 +1,7 @@
 //! The task that carries a drain out, and takes it back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -231,20 +232,25 @@ impl Work {
         let within = self.wish.within;
         let began = self.began;
         let now = Instant::now();
-        let mut go = BTreeSet::new();
-        for (id, ours) in &here {
-            let leaves = self
-                .leaves
-                .entry(id.clone())
-                .or_insert_with(|| began + within.mul_f64(fastrand::f64()));
-            if !ours && !busy.contains(id.as_str()) && *leaves <= now {
-                go.insert(id.as_str());
-            }
-        }
+        let addresses = shared.presence.connected();
+        let busy_at: BTreeSet<IpAddr> =
+            busy.iter().filter_map(|id| addresses.get(*id)).map(IpAddr::to_canonical).collect();
+        let leaves = &mut self.leaves;
+        let mut may_leave = |who: String| {
+            let spread = || began + within.mul_f64(fastrand::f64());
+            *leaves.entry(who).or_insert_with(spread) <= now
+        };
         let dismissed = shared.drain.publisher.dismiss(|peer| {
             let id = std::str::from_utf8(&peer.identity).unwrap_or_default();
-            // Who has no name may be anybody; it goes when the time is over.
-            go.contains(id) || (!here.contains_key(id) && began + within <= now)
+            match here.get(id).filter(|_| !id.is_empty()) {
+                Some(ours) => !ours && !busy.contains(id) && may_leave(id.to_owned()),
+                // Real Salt's connections have no name: none of an address is closed as long as a
+                // minion that asks from there runs a job.
+                None => {
+                    !busy_at.contains(&peer.peer.ip().to_canonical())
+                        && may_leave(peer.peer.to_string())
+                }
+            }
         });
         drop(guard);
         if dismissed > 0 {
@@ -317,16 +323,22 @@ fn is_ours(shared: &Arc<Shared>, id: &str) -> bool {
     MinionId::parse(id).is_ok_and(|id| lock(&shared.drain.ours).contains_key(&id))
 }
 
-/// Who is connected by name, and whether it is one of ours.
+/// Who is connected, and whether it is one of ours: those say who they are, others are known by
+/// the address their requests come from.
 fn attached(shared: &Arc<Shared>) -> BTreeMap<String, bool> {
-    let ours = lock(&shared.drain.ours);
-    let names = shared.presence.named().into_iter().filter(|id| !id.is_empty());
-    names
+    let named = shared.presence.named().into_iter().filter(|id| !id.is_empty());
+    let mut here: BTreeMap<String, bool> = named
         .map(|id| {
-            let known = MinionId::parse(&id).is_ok_and(|id| ours.contains_key(&id));
-            (id, known)
+            let ours = is_ours(shared, &id);
+            (id, ours)
         })
-        .collect()
+        .collect();
+    for id in shared.presence.connected().into_keys() {
+        if !is_ours(shared, &id) {
+            here.entry(id).or_insert(false);
+        }
+    }
+    here
 }
 
 /// A job that somebody has not returned.
