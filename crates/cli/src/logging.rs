@@ -34,6 +34,13 @@ pub(crate) fn warnings(warnings: &[String]) {
     }
 }
 
+/// Tells what is set but has nothing to change here, and why, once.
+pub(crate) fn notes(notes: &[String]) {
+    for note in notes {
+        ::log::info!("{note}");
+    }
+}
+
 fn start(raw: &Map, args: &Logging, file: Option<PathBuf>) -> Result<(), Failure> {
     let console_level = level(raw, args.log_level.as_deref(), "log_level")?;
     let file_level = level(raw, args.files.log_file_level.as_deref(), "log_level_logfile")

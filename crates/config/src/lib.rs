@@ -11,6 +11,7 @@ mod known;
 mod load;
 mod master;
 mod minion;
+mod moot;
 mod names;
 mod nearest;
 mod option;

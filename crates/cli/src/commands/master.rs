@@ -30,6 +30,7 @@ pub(crate) fn run(args: Args) -> Result<i32, Failure> {
     daemon::prepare(&args.daemon, &loaded.opts.pidfile.display().to_string(), &loaded.opts.user)?;
     logging::daemon(&loaded.raw, &args.logging)?;
     logging::warnings(&loaded.warnings);
+    logging::notes(&loaded.notes());
     let runtime = daemon::master_runtime()?;
     let done = runtime.block_on(async {
         let mut signals = Signals::listen()?;
