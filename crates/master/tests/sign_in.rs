@@ -37,12 +37,12 @@ async fn another_key_for_a_known_id_is_denied() {
     let mut first = Minion::new("web1");
     let mut second = Minion::new("web1");
     first.sign_in(&rig).await;
-    assert!(matches!(second.sign_in(&rig).await, Outcome::Rejected));
+    assert!(matches!(second.sign_in(&rig).await, Outcome::Denied));
     assert!(rig.pki().join("minions_denied/web1").exists());
     assert!(matches!(first.sign_in(&rig).await, Outcome::Pending), "the first one is not hurt");
     rig.accept("web1");
     assert!(matches!(first.sign_in(&rig).await, Outcome::Accepted(_)));
-    assert!(matches!(second.sign_in(&rig).await, Outcome::Rejected));
+    assert!(matches!(second.sign_in(&rig).await, Outcome::Denied));
 }
 
 #[tokio::test(flavor = "multi_thread")]
