@@ -13,6 +13,7 @@ use saltern_store::cache::DataCache;
 use saltern_store::jobs::{JobSettings, JobStore};
 use saltern_store::pki::{
     KeyState, Pki, SigningFiles, open_master, open_master_sign, read_signature_file,
+    signature_holds,
 };
 use saltern_store::requests::SeenRequests;
 use saltern_store::root_key;
@@ -146,7 +147,17 @@ fn keys(opts: &MasterOptions) -> Result<Keys, StartError> {
         None
     } else if opts.master_use_pubkey_signature {
         let file = opts.master_pubkey_signature.as_deref();
-        Some(SignatureSource::File(read_signature_file(&opts.pki_dir, file, &opts.id)?))
+        let signature = read_signature_file(&opts.pki_dir, file, &opts.id)?;
+        let (dir, name) = (&opts.pki_dir, &opts.master_sign_key_name);
+        if signature_holds(dir, name, &signature, &identity.public) == Some(false) {
+            log::error!(
+                "option master_use_pubkey_signature: the signature file in {} does not vouch for \
+                 this master's key by {name}.pub, so minions that verify will refuse this master; \
+                 remove it and make it anew with 'salt-key --gen-signature'",
+                dir.display()
+            );
+        }
+        Some(SignatureSource::File(signature))
     } else {
         let pass = opts.signing_key_pass.as_ref().map(|pass| pass.expose().as_str());
         let signing = open_master_sign(&opts.pki_dir, &opts.master_sign_key_name, keysize, pass)?;

@@ -1,7 +1,7 @@
 //! The minion's options in the form this crate works with, checked once at the start.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use saltern_base::MinionId;
@@ -125,6 +125,7 @@ impl Settings {
             return Err(StartError::new(1, text));
         }
         let addresses = addresses(opts, masters, &mode)?;
+        warn_of_nonsense(opts);
         let algorithm = |option, value| {
             let text = format!("option {option}: '{value}' is not known; see the documentation");
             StartError::new(1, text)
@@ -146,7 +147,7 @@ impl Settings {
             acceptance_wait: seconds(opts.acceptance_wait_time, 1),
             return_timer: return_timer(opts),
             return_tries: u32::try_from(opts.return_retry_tries).unwrap_or(1).max(1),
-            spool_bytes: u64::try_from(opts.failover_spool_max_bytes).unwrap_or(0),
+            spool_bytes: u64::try_from(opts.failover_spool_max_bytes).unwrap_or(0).max(1),
             spool_items: usize::try_from(opts.failover_spool_max_items).unwrap_or(1).max(1),
             spool_age: seconds(opts.failover_spool_max_age, 86_400),
             jobs_at_once: usize::try_from(opts.process_count_max)
@@ -292,7 +293,33 @@ fn source_address(opts: &MinionOptions, grains: &Map) -> Option<IpAddr> {
     if address.is_none() && !text.is_empty() {
         log::warn!("option source_address: '{text}' is no IP address; connections come from any");
     }
+    if address.is_some_and(|ip| UdpSocket::bind((ip, 0)).is_err()) {
+        log::warn!(
+            "option source_address: {text} is not an address of this host; until it is, \
+             connections come from any"
+        );
+    }
     address
+}
+
+/// Says which values cannot be meant; what is used instead is the default or the least that works.
+fn warn_of_nonsense(opts: &MinionOptions) {
+    let checks = [
+        ("auth_timeout", opts.auth_timeout > 0.0),
+        ("request_channel_timeout", opts.request_channel_timeout > 0.0),
+        ("failover_heartbeat_interval", opts.failover_heartbeat_interval >= 0.0),
+        ("failover_probe_interval", opts.failover_probe_interval >= 0.0),
+        ("failover_standby_interval", opts.failover_standby_interval > 0.0),
+        ("failover_spool_max_age", opts.failover_spool_max_age > 0.0),
+        ("failover_spool_max_items", opts.failover_spool_max_items > 0),
+        ("failover_spool_max_bytes", opts.failover_spool_max_bytes > 0),
+        ("random_reauth_delay", opts.random_reauth_delay >= 0),
+    ];
+    for (name, _) in checks.iter().filter(|(_, sensible)| !sensible) {
+        log::warn!(
+            "option {name}: the value makes no sense and is not used; see 'saltern config --explain {name}'"
+        );
+    }
 }
 
 fn bad_id(id: &str, error: &InvalidId) -> StartError {

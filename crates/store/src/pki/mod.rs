@@ -13,4 +13,6 @@ pub use directory::{
 };
 pub use master_key::{MasterKeys, gen_keys, open_master, open_master_sign, read_signature_file};
 pub use rollover::{Generations, SigningFiles, SigningStamp};
-pub use signature::{GenSignature, SignatureOutcome, gen_signature, sign_public_key};
+pub use signature::{
+    GenSignature, SignatureOutcome, gen_signature, sign_public_key, signature_holds,
+};

@@ -94,6 +94,24 @@ pub fn sign_public_key(
     Ok(text)
 }
 
+/// Whether minions that hold the verification key `<sign_name>.pub` of `pki_dir` will believe this
+/// signature over the master's key; `None` when there is no such file to tell.
+#[must_use]
+pub fn signature_holds(
+    pki_dir: &Path,
+    sign_name: &str,
+    signature: &str,
+    public: &PublicKey,
+) -> Option<bool> {
+    let path = with_suffix(&plain_child(pki_dir, sign_name, "master_sign_key_name").ok()?, "pub");
+    let (verification, _) = read_small(&path).ok()??;
+    let Ok(verification) = PublicKey::from_pem(verification.as_bytes()) else { return Some(false) };
+    let Ok(bytes) = STANDARD.decode(signature.trim()) else { return Some(false) };
+    let text = public.wire_pem();
+    let by = |algo| verification.verify(algo, text.as_bytes(), &bytes);
+    Some(SigAlgo::ALL.into_iter().any(by))
+}
+
 fn signing_key(request: &GenSignature<'_>) -> Result<(PrivateKey, PathBuf, bool), StoreError> {
     let path = match request.private {
         Some(path) => path.to_owned(),
