@@ -34,6 +34,13 @@ fn known(minion: &Minion, master: &Master) -> Value {
     status(minion)["masters"][master.address.to_string()].clone()
 }
 
+/// The file it reads is written at most once a second.
+fn wait_status(minion: &Minion, member: &str, wanted: &Value) {
+    wait::until(&format!("{member} is {wanted}"), || {
+        (status(minion)[member] == *wanted).then_some(())
+    });
+}
+
 fn wait_known(minion: &Minion, master: &Master, wanted: &str) -> Value {
     wait::until(&format!("{wanted} of {}", master.address), || {
         let known = known(minion, master);
@@ -197,13 +204,13 @@ fn who_uses_several_masters_at_a_time_loses_none_of_them() {
         });
         assert_eq!((&seen["safe"], &seen["minions"]["min"]["on"]), (&json!(true), &both));
     }
-    assert_eq!(status(&minion)["master"], both);
+    wait_status(&minion, "master", &both);
     let stays = salt_on(&first, &["min", "failover.switch"]);
     assert!(stays.stdout.contains("nothing to switch"), "{stays:?}");
     second.process().kill();
     let lost = wait_fleet(&first, "one connection is left", |code, _| code == 1);
     assert_eq!(lost["would_be_lost"], json!(["min"]));
-    assert_eq!(status(&minion)["state"], "partly connected");
+    wait_status(&minion, "state", &json!("partly connected"));
 }
 
 #[test]
