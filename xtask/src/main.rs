@@ -3,6 +3,7 @@
 mod check;
 mod deb;
 mod dist;
+mod interop;
 mod layers;
 mod packages;
 mod run;
