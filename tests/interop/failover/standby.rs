@@ -45,6 +45,15 @@ fn wait_ready(minion: &Minion, master: &Master, times: usize) {
     wait::until("the standby is ready", || (ready_for(minion, master) >= times).then_some(()));
 }
 
+/// The minion says itself that it keeps a link to this master.
+fn wait_warm(minion: &Minion, master: &Master) {
+    wait::until("the standby is warm", || {
+        let status = minion.call(&["--local", "--out", "json", "failover.status"]).json();
+        let known = &status["local"]["masters"][master.address.to_string()];
+        (known["warm"] == true).then_some(())
+    });
+}
+
 /// The minion went to this master over the link it had kept. (Later, on a busy machine, it may
 /// sign in there again for other reasons.)
 fn assert_warm(minion: &Minion, master: &Master) {
@@ -118,8 +127,10 @@ fn a_standby_that_was_restarted_is_made_ready_again() {
     first.wait_ping("min");
     wait_ready(&minion, &second, 1);
     second.process().kill();
+    let before = sign_ins(&second);
     second.start();
-    wait_ready(&minion, &second, 2);
+    wait::until("a new sign-in at the standby", || (sign_ins(&second) > before).then_some(()));
+    wait_warm(&minion, &second);
     first.process().kill();
     second.wait_ping("min");
     assert_warm(&minion, &second);

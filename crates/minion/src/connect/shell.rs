@@ -255,6 +255,8 @@ impl Shell {
             self.tries_logged.insert(master, (not.verdict, now));
             not.log(self.machine.name(master));
         }
+        // When it can be switched to again, that is news.
+        self.standby_logged.insert(master, not.verdict);
     }
 
     fn prepared(&mut self, attempt: Attempt, master: Master, outcome: Result<Kept, NotReached>) {

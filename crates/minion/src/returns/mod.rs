@@ -45,7 +45,20 @@ struct Inbox {
     released: Vec<usize>,
     /// `salt-call` has left something.
     left: bool,
+    /// What came in while the disk stood still, and had no room.
+    dropped: Vec<Dropped>,
 }
+
+/// What is left of an item that had to go before it was written down.
+#[derive(Debug)]
+struct Dropped {
+    what: String,
+    bytes: u64,
+    closes: Option<u64>,
+}
+
+/// So many may always wait to be written down, however few may wait for a master.
+const INBOX_LEAST: usize = 100;
 
 impl Returns {
     /// Reads what a former run has left. `most` items at a time wait to be written down.
@@ -60,7 +73,7 @@ impl Returns {
             changed: Notify::new(),
             held: AtomicUsize::new(0),
             unwritten: AtomicUsize::new(0),
-            most,
+            most: most.max(INBOX_LEAST),
         }
     }
 
@@ -70,14 +83,16 @@ impl Returns {
 
     /// Hands something over for delivery. Never blocks.
     pub(crate) fn push(&self, item: Item) {
-        let dropped = {
+        {
             let mut inbox = self.inbox();
             inbox.items.push_back(item);
             // Only while the disk stands still.
-            if inbox.items.len() > self.most { inbox.items.pop_front() } else { None }
-        };
-        if let Some(item) = dropped {
-            log::error!("The {} is dropped: too many wait for the disk", item.what());
+            if inbox.items.len() > self.most
+                && let Some(oldest) = inbox.items.pop_front()
+            {
+                let (what, bytes) = (oldest.what(), oldest.weight());
+                inbox.dropped.push(Dropped { what, bytes, closes: oldest.closes });
+            }
         }
         self.changed.notify_one();
     }

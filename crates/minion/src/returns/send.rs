@@ -169,6 +169,7 @@ impl Sender {
         for master in released {
             self.outbox.released(Master(master));
         }
+        self.drop_unwritten();
         self.write();
         if self.syncing.is_empty()
             && self.writing.is_empty()
@@ -303,6 +304,19 @@ impl Sender {
             log::error!("The {} is dropped: {why}", held.what);
             self.dropped.push(held.what);
             self.dropped_bytes += held.bytes;
+        }
+    }
+
+    /// What found no room before the disk took it goes as loudly as the rest.
+    fn drop_unwritten(&mut self) {
+        let dropped = std::mem::take(&mut self.core.returns.inbox().dropped);
+        for item in dropped {
+            log::error!("The {} is dropped: too many wait for the disk", item.what);
+            if let Some(number) = item.closes {
+                self.core.returns.store.done(number);
+            }
+            self.dropped.push(item.what);
+            self.dropped_bytes += item.bytes;
         }
     }
 
