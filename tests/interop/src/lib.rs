@@ -17,6 +17,7 @@ mod peer;
 mod process;
 mod proxy;
 mod skip;
+mod swarm;
 pub mod wait;
 mod wire;
 
@@ -26,7 +27,8 @@ pub use fleet::Fleet;
 pub use master::Master;
 pub use minion::Minion;
 pub use net::{Host, Net, Quality};
-pub use peer::{Peer, saltern};
+pub use peer::{Install, Peer, saltern};
 pub use process::{Output, Program};
 pub use proxy::{Proxy, Way};
 pub use skip::skipped;
+pub use swarm::{Swarm, SwarmPlan};
