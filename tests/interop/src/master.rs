@@ -63,8 +63,25 @@ impl Master {
 
     /// The same, waiting for these ports only: a drained master has one.
     pub fn start_at(&mut self, ports: &[u16]) {
-        let mut command = self.tool("salt-master");
-        command.args(["-l", "info"]);
+        self.start_logging(ports, "info");
+    }
+
+    /// The same, with what goes to the console: benchmarks do not want to measure the log.
+    pub fn start_logging(&mut self, ports: &[u16], level: &str) {
+        self.start_as(self.tool("salt-master"), ports, level);
+    }
+
+    /// The same with so many open files at most, as `ulimit -n` sets it.
+    pub fn start_with_files(&mut self, limit: usize) {
+        let master = self.tool("salt-master");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+        command.arg(master.get_program()).args(master.get_args());
+        self.start_as(command, &[4505, 4506], "info");
+    }
+
+    fn start_as(&mut self, mut command: Command, ports: &[u16], level: &str) {
+        command.args(["-l", level]);
         self.program = Some(Program::start("salt-master", command, &self.root.join("out")));
         wait::until("the master's ports", || {
             assert!(self.process().is_running(), "the master ended: {}", self.process().printed());
