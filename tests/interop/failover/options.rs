@@ -52,28 +52,53 @@ fn returns_are_signed_as_masters_check_them() {
     }
 }
 
-/// Connections come from the address that is named.
+/// Whether a connection from `from` (address and, if not 0, port) to a port of `to` is there.
+fn connected(from: (&str, u16), to: (&str, u16)) -> bool {
+    // Little-endian hex, as the kernel writes it.
+    let hex = |address: &str| -> String {
+        let bytes = address.split('.').rev().map(|part| part.parse::<u8>().unwrap());
+        bytes.map(|byte| format!("{byte:02X}")).collect()
+    };
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+        let port = if from.1 == 0 { String::new() } else { format!("{:04X}", from.1) };
+        local.starts_with(&format!("{}:{port}", hex(from.0)))
+            && remote == format!("{}:{:04X}", hex(to.0), to.1)
+    })
+}
+
+/// Connections come from the address and the ports that are named.
 #[test]
 fn the_local_end_of_connections_can_be_named() {
     let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
     let here = Address::fresh();
-    let (master, _minion) = fleet.pair("", &format!("source_address: {here}"));
-    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
-    // Little-endian hex, as the kernel writes it.
-    let hex = |address: &Address| -> String {
-        let text = address.to_string();
-        let bytes = text.split('.').rev().map(|part| part.parse::<u8>().unwrap());
-        bytes.map(|byte| format!("{byte:02X}")).collect()
-    };
-    let (from, to) = (hex(&here), hex(&master.address));
-    for port in ["1199", "119A"] {
-        let found = sockets.lines().any(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let (local, remote) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-            local.starts_with(&from) && remote == format!("{to}:{port}")
+    let options =
+        format!("source_address: {here}\nsource_ret_port: 14506\nsource_publish_port: 14505");
+    let (master, _minion) = fleet.pair("", &options);
+    let (here, there) = (here.to_string(), master.address.to_string());
+    for (port, local) in [(4505, 14505), (4506, 14506)] {
+        wait::until(&format!("a connection from {here}:{local} to port {port}"), || {
+            connected((&here, local), (&there, port)).then_some(())
         });
-        assert!(found, "no connection from {here} to port {port}: {sockets}");
     }
+    assert_eq!(master.salt(&["min", "test.echo", "still"])["min"], "still");
+}
+
+/// An interface is as good as its address; one that is not here is told, and any will do.
+#[test]
+fn the_interface_of_connections_can_be_named() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (master, minion) = fleet.pair("", "source_interface_name: lo");
+    let there = master.address.to_string();
+    wait::until("a connection from the address of lo", || {
+        connected(("127.0.0.1", 0), (&there, 4505)).then_some(())
+    });
+    assert!(!minion.log().contains("source_interface_name"), "{}", minion.log());
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (_master, minion) = fleet.pair("", "source_interface_name: none7");
+    assert!(minion.log().contains("the interface none7 is not here"), "{}", minion.log());
 }
 
 /// `master_type: func`: the one name, or the list, that the function returns.

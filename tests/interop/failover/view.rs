@@ -154,15 +154,16 @@ fn each_refusal_has_its_word() {
     let mut denying = fleet.master("m3", SIGNED);
     let mut rejecting = fleet.master("m4", SIGNED);
     let mut unsigned = fleet.master("m5", "");
+    let mut full = fleet.master("m6", &format!("{SIGNED}\nmax_minions: 1"));
     first.start();
-    for master in [&drained, &denying, &rejecting] {
+    for master in [&drained, &denying, &rejecting, &full] {
         share_signing(&first, master);
     }
-    let masters = [&first, &drained, &denying, &rejecting, &unsigned];
+    let masters = [&first, &drained, &denying, &rejecting, &unsigned, &full];
     let mut minion = fleet.minion("min", &masters, FAILOVER);
     let public = minion.make_keys(&first);
     trust_signing(&minion, &first);
-    for master in [&first, &drained, &unsigned] {
+    for master in [&first, &drained, &unsigned, &full] {
         master.preseed("min", &public);
     }
     // Somebody else's key under our name.
@@ -171,6 +172,13 @@ fn each_refusal_has_its_word() {
         master.start();
     }
     assert_eq!(drained.run("salt-run", &["master.drain"]).code, 0);
+    full.start();
+    let mut other = fleet.minion("other", &[&full], FAILOVER);
+    let public = other.make_keys(&full);
+    trust_signing(&other, &first);
+    full.preseed("other", &public);
+    other.start();
+    full.wait_ping("other");
     minion.start();
     first.wait_ping("min");
     rejecting.wait_key("minions_pre", "min");
@@ -180,6 +188,7 @@ fn each_refusal_has_its_word() {
     wait_known(&minion, &denying, "key denied");
     wait_known(&minion, &unsigned, "signature missing");
     wait_known(&minion, &rejecting, "key rejected");
+    wait_known(&minion, &full, "full");
     assert_eq!(fleet_of(&drained, &[]).1["master"]["draining"], true);
     assert_eq!(drained.run("salt-run", &["master.undrain"]).code, 0);
     wait_known(&minion, &drained, "ready");
