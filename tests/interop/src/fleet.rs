@@ -9,6 +9,8 @@ use crate::{Host, Master, Minion, Peer};
 pub struct Fleet {
     pub master_peer: Peer,
     pub minion_peer: Peer,
+    /// Whether its directory stays for people to look into.
+    pub keep: bool,
     root: PathBuf,
 }
 
@@ -22,7 +24,8 @@ impl Fleet {
             NEXT.fetch_add(1, Ordering::Relaxed)
         ));
         fs::create_dir_all(&root).unwrap();
-        Fleet { master_peer, minion_peer, root }
+        let keep = std::env::var_os("SALTERN_KEEP").is_some();
+        Fleet { master_peer, minion_peer, keep, root }
     }
 
     pub fn root(&self) -> &Path {
@@ -39,12 +42,7 @@ impl Fleet {
         Minion::prepare(self.minion_peer, id, &self.root.join(id), masters, extra)
     }
 
-    /// A master on a host of a network made for the test.
-    pub fn master_on(&self, host: &Host, name: &str, extra: &str) -> Master {
-        Master::prepare_on(self.master_peer, &self.root.join(name), Some(host), extra)
-    }
-
-    /// A minion on such a host; `master` is the text of that option.
+    /// A minion on a host of a network made for the test; `master` is the text of that option.
     pub fn minion_on(&self, host: &Host, id: &str, master: &str, extra: &str) -> Minion {
         Minion::prepare_on(self.minion_peer, id, &self.root.join(id), Some(host), master, extra)
     }
@@ -63,10 +61,21 @@ impl Fleet {
 
     /// Running masters with distinct keys that share the signing pair, one a host.
     pub fn signed_masters_on(&self, hosts: &[Host], extra: &str) -> Vec<Master> {
+        let hosts: Vec<_> = hosts.iter().map(Some).collect();
+        self.signed(&hosts, extra)
+    }
+
+    /// The same on this machine's own network.
+    pub fn signed_masters_here(&self, count: usize, extra: &str) -> Vec<Master> {
+        self.signed(&vec![None; count], extra)
+    }
+
+    fn signed(&self, hosts: &[Option<&Host>], extra: &str) -> Vec<Master> {
         let extra = format!("master_sign_pubkey: True\n{extra}");
         let mut masters: Vec<Master> = Vec::new();
         for (number, host) in hosts.iter().enumerate() {
-            let mut master = self.master_on(host, &format!("m{}", number + 1), &extra);
+            let dir = self.root.join(format!("m{}", number + 1));
+            let mut master = Master::prepare_on(self.master_peer, &dir, *host, &extra);
             if let Some(first) = masters.first() {
                 fs::create_dir_all(master.pki()).unwrap();
                 for file in ["master_sign.pem", "master_sign.pub"] {
@@ -92,21 +101,14 @@ impl Fleet {
 
     /// Two masters with distinct keys that share the signing pair, made as the recipe says.
     pub fn signed_masters(&self) -> (Master, Master) {
-        let mut first = self.master("m1", "master_sign_pubkey: True");
-        let mut second = self.master("m2", "master_sign_pubkey: True");
-        first.start();
-        fs::create_dir_all(second.pki()).unwrap();
-        for file in ["master_sign.pem", "master_sign.pub"] {
-            fs::copy(first.pki().join(file), second.pki().join(file)).unwrap();
-        }
-        second.start();
-        (first, second)
+        let mut masters = self.signed_masters_here(2, "").into_iter();
+        (masters.next().unwrap(), masters.next().unwrap())
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var_os("SALTERN_KEEP").is_some() {
+        if std::thread::panicking() || self.keep {
             eprintln!("kept for you: {}", self.root.display());
         } else {
             let _ = fs::remove_dir_all(&self.root);

@@ -17,7 +17,9 @@ mod peer;
 mod process;
 mod proxy;
 mod skip;
+pub mod soak;
 mod swarm;
+mod tail;
 pub mod wait;
 mod wire;
 

@@ -125,6 +125,14 @@ impl Master {
         output.json()
     }
 
+    /// What is stored here of a job: by minion what it returned.
+    pub fn lookup(&self, jid: &str) -> Vec<(String, serde_json::Value)> {
+        let output = self.run("salt-run", &["jobs.lookup_jid", jid, "--out", "json"]);
+        let reply: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let minions = reply.as_object().into_iter().flatten();
+        minions.map(|(id, value)| (id.clone(), value.clone())).collect()
+    }
+
     /// Ids in one of the key states (`minions`, `minions_pre`, `minions_rejected`, ...).
     pub fn keys(&self, state: &str) -> Vec<String> {
         let output = self.run("salt-key", &["-L", "--out", "json"]);

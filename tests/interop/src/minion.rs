@@ -75,6 +75,10 @@ impl Minion {
         self.program = Some(Program::start("salt-minion", command, &self.root.join("out")));
     }
 
+    pub fn is_started(&self) -> bool {
+        self.program.is_some()
+    }
+
     pub fn process(&mut self) -> &mut Program {
         self.program.as_mut().expect("the minion is not started")
     }

@@ -1,8 +1,7 @@
 //! A fleet of simulated minions (`saltern swarm --json`): started with options, followed through
 //! the lines it prints, stopped for its summary.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::peer::saltern;
+use crate::tail::Tail;
 use crate::{Fleet, Master, Program, wait};
 
 /// How a swarm is started; the same one can be started again and keeps ids and keys.
@@ -74,9 +74,7 @@ impl SwarmPlan {
         Swarm {
             count: self.count,
             program,
-            output,
-            offset: 0,
-            rest: String::new(),
+            lines: Tail::new(&output),
             last: Value::Null,
         }
     }
@@ -86,11 +84,7 @@ impl SwarmPlan {
 pub struct Swarm {
     pub count: usize,
     program: Program,
-    output: PathBuf,
-    /// How much of the output was read.
-    offset: u64,
-    /// A line that is not complete yet.
-    rest: String,
+    lines: Tail,
     /// The newest line that says how many are connected.
     last: Value,
 }
@@ -102,16 +96,10 @@ impl Swarm {
 
     /// What it said since the last look.
     pub fn events(&mut self) -> Vec<Value> {
-        let mut file = File::open(&self.output).unwrap();
-        file.seek(SeekFrom::Start(self.offset)).unwrap();
-        let mut bytes = Vec::new();
-        self.offset += file.read_to_end(&mut bytes).unwrap() as u64;
-        self.rest.push_str(&String::from_utf8_lossy(&bytes));
-        let complete = self.rest.rfind('\n').map_or(0, |end| end + 1);
-        let lines: String = self.rest.drain(..complete).collect();
         // Whatever else stands there is its log.
+        let lines = self.lines.lines();
         let events: Vec<Value> =
-            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
         if let Some(last) = events.last() {
             self.last.clone_from(last);
         }

@@ -191,14 +191,11 @@ impl Stored {
 }
 
 fn returns(master: &Master, jids: &[String]) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for jid in jids {
-        let output = master.run("salt-run", &["jobs.lookup_jid", jid, "--out", "json"]);
-        let reply: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        let minions = reply.as_object().into_iter().flat_map(|o| o.keys());
-        found.extend(minions.map(|minion| (jid.clone(), minion.clone())));
-    }
-    found
+    let of = |jid: &String| {
+        let found = master.lookup(jid).into_iter();
+        found.map(|(minion, _)| (jid.clone(), minion)).collect::<Vec<_>>()
+    };
+    jids.iter().flat_map(of).collect()
 }
 
 /// How often minions took a master, less their starts.
