@@ -15,14 +15,21 @@ const ACCIDENTS: usize = 5;
 /// them wait for each other.
 const THREADS: &str = "3";
 
-/// Runs all of them, or those a filter names. `untested` is added to what was not tested here.
-pub fn run(filter: &[String], untested: Option<String>) -> Done {
+/// Runs all of them, or those a filter names. `untested` is added to what was not tested here,
+/// `soaked` is how the soak ended: told, and counted, like a test.
+pub fn run(
+    filter: &[String],
+    untested: Option<String>,
+    soaked: Result<Option<String>, String>,
+) -> Done {
     venvs::make()?;
     packages::install();
     let skipped = root().join("target/skipped.txt");
     drop(fs::remove_file(&skipped));
-    let mut again = Vec::new();
-    let mut failed = Vec::new();
+    let (mut again, mut failed) = match soaked {
+        Ok(again) => (Vec::from_iter(again), Vec::new()),
+        Err(error) => (Vec::new(), vec![error]),
+    };
     for suite in suites()? {
         let first = attempt(&suite, filter, THREADS)?;
         if first.len() > ACCIDENTS {

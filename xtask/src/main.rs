@@ -1,5 +1,6 @@
 //! `cargo xtask`: what this repository needs beyond plain cargo.
 
+mod bench;
 mod check;
 mod deb;
 mod dist;
@@ -8,6 +9,7 @@ mod layers;
 mod packages;
 mod run;
 mod simulate;
+mod soak;
 mod test;
 mod venvs;
 
@@ -30,7 +32,11 @@ cargo xtask COMMAND
   chaos --minutes N [--seed S] [--minions N] [--json]
                   random faults in a fleet under constant jobs, in network namespaces (root); what
                   was lost, run twice or long alone
-  bench [NAME]    Saltern beside real Salt, measured in one run
+  soak [--hours N | --minutes N] [--minions N] [--masters N] [--seed S] [--no-stock] [--json]
+       [--keep]   masters and a swarm of minions (2000) under jobs of every size, churn, key
+                  rotation and restarts; whether all that was promised was kept
+  bench [NAME] [--quick] [--against PREFIX] [--salt 3006|3008|both|none] [--json]
+                  Saltern beside real Salt, measured alternately; --help says what there is
 ";
 
 fn main() -> ExitCode {
@@ -45,7 +51,8 @@ fn main() -> ExitCode {
         Some("deb") => deb::run(rest),
         Some("simulate") => simulate::run(rest),
         Some("chaos") => run::chaos(rest),
-        Some("bench") => run::bench(rest),
+        Some("soak") => soak::run(rest),
+        Some("bench") => bench::bench(rest),
         _ => {
             eprint!("{HELP}");
             return ExitCode::from(64);

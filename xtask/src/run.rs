@@ -36,23 +36,18 @@ pub fn output(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The benchmarks: a program of their own, because they use the bench of the interop tests.
-pub fn bench(args: &[String]) -> Done {
-    crate::venvs::make()?;
-    crate::packages::install();
-    crate::test::build_program()?;
-    run(cargo()
-        .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", "bench"])
-        .arg("--")
-        .args(args))
-}
-
-/// Random faults in a fleet; the same kind of program.
+/// Random faults in a fleet.
 pub fn chaos(args: &[String]) -> Done {
     crate::packages::install();
     crate::test::build_program()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    interop_program("chaos", &args)
+}
+
+/// A program that uses the bench of the interop tests.
+pub fn interop_program(name: &str, args: &[&str]) -> Done {
     run(cargo()
-        .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", "chaos"])
+        .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", name])
         .arg("--")
         .args(args))
 }

@@ -1,7 +1,7 @@
 //! Everything a change must pass, in one profile so that the C libraries are compiled once.
 
 use crate::run::{Done, cargo};
-use crate::{check, deb, interop, packages};
+use crate::{check, deb, interop, packages, soak};
 
 /// All checks and tests; with a filter, only the interop tests it names.
 pub fn run_all() -> Done {
@@ -14,7 +14,7 @@ pub fn run_all() -> Done {
     )?;
     packages::install();
     let untested = deb::test()?;
-    interop::run(&[], untested)
+    interop::run(&[], untested, soak::short())
 }
 
 /// Entry of `cargo xtask test`.
@@ -23,7 +23,7 @@ pub fn run(filter: &[String]) -> Done {
         return run_all();
     }
     build_program()?;
-    interop::run(filter, None)
+    interop::run(filter, None, Ok(None))
 }
 
 /// The program in the release profile.
