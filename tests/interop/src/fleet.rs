@@ -71,11 +71,13 @@ impl Fleet {
     }
 
     fn signed(&self, hosts: &[Option<&Host>], extra: &str) -> Vec<Master> {
-        let extra = format!("master_sign_pubkey: True\n{extra}");
+        let signed = "master_sign_pubkey: True";
         let mut masters: Vec<Master> = Vec::new();
         for (number, host) in hosts.iter().enumerate() {
             let dir = self.root.join(format!("m{}", number + 1));
-            let mut master = Master::prepare_on(self.master_peer, &dir, *host, &extra);
+            let mut master = Master::prepare_on(self.master_peer, &dir, *host, signed);
+            // In a file of its own, so that it may also set what the first one sets.
+            fs::write(master.conf().join("master.d/extra.conf"), extra).unwrap();
             if let Some(first) = masters.first() {
                 fs::create_dir_all(master.pki()).unwrap();
                 for file in ["master_sign.pem", "master_sign.pub"] {

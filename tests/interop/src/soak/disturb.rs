@@ -24,12 +24,8 @@ enum Kind {
 }
 
 /// How often each is done, as a part of the time between two restarts.
-const KINDS: [(Kind, f64); 4] = [
-    (Kind::Restart, 1.0),
-    (Kind::Churn, 0.45),
-    (Kind::KeysDeleted, 0.6),
-    (Kind::SessionKey, 0.7),
-];
+const KINDS: [(Kind, f64); 4] =
+    [(Kind::Restart, 1.0), (Kind::Churn, 0.45), (Kind::KeysDeleted, 0.6), (Kind::SessionKey, 0.7)];
 
 /// Who is away.
 #[derive(Clone, Copy)]

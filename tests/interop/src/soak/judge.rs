@@ -147,12 +147,7 @@ const FIGURES: [Figure; 3] = [
         growth: (0.05, 16.0),
         minion: 2.0,
     },
-    Figure {
-        name: "threads stay flat",
-        of: |s| s.threads as f64,
-        growth: (0.0, 8.0),
-        minion: 0.0,
-    },
+    Figure { name: "threads stay flat", of: |s| s.threads as f64, growth: (0.0, 8.0), minion: 0.0 },
 ];
 
 /// Every figure of each master process that lived long enough, first third against last third.

@@ -12,7 +12,7 @@ use crate::{Fleet, Master, Minion, Peer, Swarm, SwarmPlan, wait};
 /// What the masters are set to. Jobs are kept for a quarter of an hour, so that a run of hours
 /// also shows that they are removed.
 const MASTER: &str = "auto_accept: True\ntimeout: 5\ngather_job_timeout: 5\n\
-                      keep_jobs_seconds: 900";
+                      keep_jobs_seconds: 900\nlog_level_logfile: warning\n";
 
 /// Failover as the recipe sets it.
 const RECIPE: &str = "master_type: failover\nverify_master_pubkey_sign: True\n\
