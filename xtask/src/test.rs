@@ -12,6 +12,11 @@ pub fn run_all() -> Done {
             .args(["test", "--release", "--locked", "--workspace"])
             .args(["--exclude", "saltern-interop"]),
     )?;
+    crate::run::run(
+        cargo()
+            .args(["test", "--release", "--locked", "--package", "saltern-interop"])
+            .args(["--lib", "--bins"]),
+    )?;
     packages::install();
     let untested = deb::test()?;
     interop::run(&[], untested, soak::short())
