@@ -1,28 +1,59 @@
-//! A minion that is connected and has nothing to do: proportional memory of its processes.
+//! A minion: from its start until it is connected, and what it takes when it has nothing to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Figure, Target, proc};
-use crate::{Fleet, Peer};
+use super::daemon;
+use super::goal::Goal;
+use super::listeners::Listener;
+use super::trial::Watch;
+use super::{Bench, Plan, Trial, proc};
+use crate::{Fleet, Minion, Peer};
 
-const TRIALS: usize = 3;
+pub const BENCH: Bench = Bench {
+    name: "minion",
+    about: "a minion from its start until it is connected, and idle",
+    sizes: &[1],
+    quick: &[1],
+    per: (1.0, "starts"),
+    trials: (5, 2),
+    measure,
+    goals: |what, _| match what {
+        IDLE => vec![Goal::Memory(10.0)],
+        _ => vec![Goal::All],
+    },
+};
 
-pub fn run() -> Vec<Figure> {
-    let measure = |peer| (0..TRIALS).map(|_| idle(peer)).collect();
-    vec![Figure {
-        what: "minion, connected and idle: memory",
-        unit: "MiB",
-        saltern: measure(Peer::Saltern),
-        salt: measure(Peer::Salt3006),
-        target: Target::AtMost(10.0),
-    }]
-}
+const START: &str = "minion, to connected";
+const IDLE: &str = "minion, connected and idle";
 
-fn idle(peer: Peer) -> f64 {
+fn measure(peer: Peer, _: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     // Its own kind of master: what a minion costs does not depend on it.
     let fleet = Fleet::new(peer, peer);
-    let (_master, mut minion) = fleet.pair("", "");
+    let mut master = daemon::prepare(&fleet, "m", "");
+    let mut minion = fleet.minion("min", &[&master], "");
+    quiet(&minion);
+    daemon::start(&mut master);
+    let public = minion.make_keys(&master);
+    master.preseed("min", &public);
+    let mut listener = Listener::new(&master);
+    let begun = Instant::now();
+    minion.start();
+    let there = listener.hears("salt/minion/min/start", Duration::from_secs_f64(plan.limit()));
+    let seconds = begun.elapsed().as_secs_f64();
+    if !there {
+        return vec![(START, Trial::failed(format!("ended after {seconds:.0} s: not connected")))];
+    }
+    let pid = minion.process().pid();
+    let cpu = Some(proc::cpu_seconds(pid));
+    let start = Trial { seconds: Some(seconds), cpu, ..Watch::process(pid).end(1.0, 1.0) };
     // Idle means that the start is over: helper threads and forks of the first job have ended.
     std::thread::sleep(Duration::from_secs(10));
-    proc::memory_mib(minion.process().pid())
+    let idle = Watch::process(pid).end(1.0, 1.0);
+    vec![(START, start), (IDLE, Trial { seconds: None, cpu: None, ..idle })]
+}
+
+/// Takes back the log full of details that tests want.
+pub(super) fn quiet(minion: &Minion) {
+    let text = "log_level: warning\nlog_level_logfile: warning\n";
+    std::fs::write(minion.conf().join("minion.d/bench.conf"), text).unwrap();
 }

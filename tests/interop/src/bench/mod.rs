@@ -1,28 +1,80 @@
-//! What is measured, and how figures are kept.
+//! Saltern beside real Salt, measured alternately in one session on the same machine: what is
+//! measured (a file each), in a frame that is the same for all.
 
-pub mod call;
 pub mod failover;
-pub mod fleet;
-pub mod minion;
+pub mod plan;
 pub mod proc;
+pub mod run;
 pub mod table;
 
-/// One figure of both: all trials, of which the median counts.
-pub struct Figure {
-    /// What it is.
-    pub what: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    pub saltern: Vec<f64>,
-    pub salt: Vec<f64>,
-    /// The ratio Saltern must not exceed.
-    pub target: Target,
+mod call;
+mod daemon;
+mod death;
+mod events;
+mod file;
+mod floors;
+mod goal;
+mod herd;
+mod idle;
+mod listeners;
+mod master;
+mod minion;
+mod publish;
+mod publisher;
+mod restart;
+mod returns;
+mod sign_in;
+mod start;
+mod trial;
+
+pub use floors::reader;
+
+use goal::Goal;
+use plan::Plan;
+use trial::Trial;
+
+use crate::Peer;
+
+/// One bench: what is made ready once and then measured, perhaps several figures of it.
+pub struct Bench {
+    pub name: &'static str,
+    /// What it says, for `--help`.
+    about: &'static str,
+    /// Minions, or what else grows, least first.
+    sizes: &'static [usize],
+    /// The sizes of a quick run.
+    quick: &'static [usize],
+    /// How many of something CPU is told for, and what: `(1000.0, "returns")`.
+    per: (f64, &'static str),
+    /// Trials of a full and of a quick run.
+    trials: (usize, usize),
+    /// Makes everything ready, measures, and cleans up. The figure's name goes with each trial.
+    measure: fn(Peer, usize, &Plan) -> Vec<(&'static str, Trial)>,
+    /// What a figure has to reach at a size.
+    goals: fn(&str, usize) -> Vec<Goal>,
 }
 
-/// What is to be reached.
-pub enum Target {
-    /// Saltern's figure at most so much of Salt's.
-    Ratio(f64),
-    /// Saltern's figure at most so much.
-    AtMost(f64),
+/// All of them, in the order in which they run.
+pub const ALL: &[Bench] = &[
+    floors::BENCH,
+    start::BENCH,
+    call::BENCH,
+    minion::BENCH,
+    master::BENCH,
+    idle::BENCH,
+    sign_in::BENCH,
+    publish::TO_ALL,
+    publish::TARGETED,
+    returns::BENCH,
+    events::BENCH,
+    file::BENCH,
+    restart::BENCH,
+    death::BENCH,
+];
+
+/// Their names and what they measure, a line each.
+pub fn help() -> String {
+    let failover = ("failover", "how long a minion is alone, and what becomes of its returns");
+    let lines = ALL.iter().map(|b| (b.name, b.about)).chain([failover]);
+    lines.map(|(name, about)| format!("  {name:<10} {about}\n")).collect()
 }

@@ -3,6 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+/// Memory of a process tree in MiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Proportional: what several processes share counts by its share.
+    pub pss: f64,
+    /// Whole, as if the machine had no other process of the same executable.
+    pub rss: f64,
+}
+
 /// The process and its descendants.
 pub fn tree(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -21,24 +30,28 @@ pub fn tree(root: u32) -> Vec<u32> {
     all
 }
 
-/// Proportional memory of the tree in MiB: shared pages count by their share. A single process
-/// counts whole (its resident memory), because on this bench others may run the same executable,
-/// which they would not on a machine of its own.
-pub fn memory_mib(root: u32) -> f64 {
-    let tree = tree(root);
-    let field = if tree.len() == 1 { "Rss:" } else { "Pss:" };
-    let kib: f64 = tree
-        .iter()
-        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| {
-            let line = text.lines().find(|l| l.starts_with(field))?.to_owned();
+/// Memory of the tree. Of a single process (ours) `pss` may be less than it would need on a
+/// machine of its own, because the swarm runs the same executable; `rss` says how much.
+pub fn memory(root: u32) -> Memory {
+    let rollup = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let texts: Vec<String> = tree(root).iter().filter_map(rollup).collect();
+    let mib = |field: &str| {
+        let kib = |text: &String| {
+            let line = text.lines().find(|l| l.starts_with(field))?;
             line.split_whitespace().nth(1)?.parse::<f64>().ok()
-        })
-        .sum();
-    kib / 1024.0
+        };
+        texts.iter().filter_map(kib).sum::<f64>() / 1024.0
+    };
+    Memory { pss: mib("Pss:"), rss: mib("Rss:") }
 }
 
-/// CPU seconds of the tree so far, ended children included.
+/// Proportional memory of the tree in MiB, of a single process whole.
+pub fn memory_mib(root: u32) -> f64 {
+    let memory = memory(root);
+    if tree(root).len() == 1 { memory.rss } else { memory.pss }
+}
+
+/// CPU seconds of the tree so far, ended children included, to the hundredth.
 pub fn cpu_seconds(root: u32) -> f64 {
     let ticks: f64 = tree(root)
         .iter()
@@ -47,6 +60,27 @@ pub fn cpu_seconds(root: u32) -> f64 {
         .map(|fields| fields[11..15].iter().filter_map(|f| f.parse::<f64>().ok()).sum::<f64>())
         .sum();
     ticks / 100.0
+}
+
+/// CPU seconds of this process or of its ended children, to the microsecond.
+pub fn own_cpu(who: nix::sys::resource::UsageWho) -> f64 {
+    let usage = nix::sys::resource::getrusage(who).unwrap();
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
+}
+
+/// The load average of the machine over a minute.
+pub fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// The machine in a few words.
+pub fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find(|l| l.starts_with("model name"));
+    let model = model.and_then(|l| l.split(": ").nth(1)).unwrap_or("unknown processor");
+    format!("{} cores, {model}", cpus.matches("processor\t").count())
 }
 
 /// The fields of `/proc/<pid>/stat` behind the name, the state first.

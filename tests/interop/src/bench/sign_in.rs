@@ -1,0 +1,77 @@
+//! The storm after a power cut: all minions sign in at once, first with keys that the master has
+//! never seen (and accepts), then with keys it knows.
+
+use std::time::Instant;
+
+use super::daemon;
+use super::goal::Goal;
+use super::herd::{self, Herd};
+use super::trial::Watch;
+use super::{Bench, Plan, Trial, floors};
+use crate::{Master, Peer};
+
+pub const BENCH: Bench = Bench {
+    name: "sign-in",
+    about: "a storm of minions that sign in at once, with new and with known keys",
+    sizes: &[1000, 10_000],
+    quick: &[1000, 10_000],
+    per: (1000.0, "sign-ins"),
+    trials: (3, 1),
+    measure,
+    goals,
+};
+
+const NEW: &str = "sign-in, new minions";
+const KNOWN: &str = "sign-in, known minions";
+
+fn goals(what: &str, _: usize) -> Vec<Goal> {
+    let floor = 2.0 * floors::rsa_private_seconds();
+    let bare = Goal::CpuOfFloor { times: 1.5, floor, name: "two bare RSA private operations" };
+    match what {
+        NEW => vec![Goal::All, bare, Goal::CpuOfSalt(0.25)],
+        _ => vec![Goal::All, Goal::CpuOfSalt(0.25)],
+    }
+}
+
+fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
+    herd::keys();
+    let (_fleet, mut master) = daemon::running(peer);
+    let (herd, new) = storm(&mut master, size, plan);
+    herd.stop();
+    if !new.complete() {
+        return vec![(NEW, new)];
+    }
+    let (_herd, known) = storm(&mut master, size, plan);
+    vec![(NEW, new), (KNOWN, known)]
+}
+
+fn storm(master: &mut Master, size: usize, plan: &Plan) -> (Herd, Trial) {
+    let watch = Watch::master(master);
+    let begun = Instant::now();
+    let herd = Herd::of(master, size, &[]);
+    let connected = herd.connected(begun, plan.limit());
+    let trial = watch.end(connected as f64, size as f64);
+    let p99 = herd.most("latency_ms.sign_in.p99");
+    (herd, p99.into_iter().fold(trial, |trial, p99| trial.with("p99 ms", p99)))
+}
+
+/// A master under so many connected minions, or what became of the attempt.
+pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Herd, Trial> {
+    herd::keys();
+    let begun = Instant::now();
+    let herd = Herd::of(master, size, &[]);
+    joined(&herd, begun, plan).map(|()| herd)
+}
+
+/// Waits until all are connected.
+pub(super) fn joined(herd: &Herd, since: Instant, plan: &Plan) -> Result<(), Trial> {
+    let connected = herd.connected(since, plan.limit());
+    if connected == herd.count {
+        return Ok(());
+    }
+    let took = since.elapsed().as_secs_f64();
+    Err(Trial::failed(format!(
+        "sign-in ended after {took:.0} s: {connected} of {} signed in",
+        herd.count
+    )))
+}
