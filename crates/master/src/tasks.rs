@@ -10,7 +10,7 @@ use saltern_store::dropfile;
 use saltern_value::Map;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
-use crate::context::Shared;
+use crate::context::{Net, Shared};
 use crate::publish::new_job;
 
 /// Runs all of it until it is dropped.
@@ -26,6 +26,7 @@ async fn housekeeping(shared: &Arc<Shared>) {
     loop {
         ticks.tick().await;
         shared.counters.flush(Instant::now());
+        log_connections(shared);
         match shared.jobs.expire().await {
             Ok(0) => {}
             Ok(gone) => log::debug!("Removed {gone} old jobs from the job cache"),
@@ -44,6 +45,18 @@ async fn housekeeping(shared: &Arc<Shared>) {
             shared.fire(tags::PRESENCE_PRESENT, present);
         }
     }
+}
+
+fn log_connections(shared: &Shared) {
+    let Net { router, publisher, places } = &shared.net;
+    let (waiting, bytes) = publisher.waiting();
+    log::debug!(
+        "{} subscribers and {} connections for requests of {} at most; {waiting} publications \
+         ({bytes} bytes) wait for slow subscribers",
+        publisher.connections(),
+        router.counters().open,
+        places.limit()
+    );
 }
 
 /// Replaces the AES key every `publish_session` seconds, and whenever asked to.
