@@ -1,5 +1,6 @@
 //! What a figure has to reach, and whether it does.
 
+use super::proc;
 use super::table::median;
 use super::trial::Trial;
 
@@ -10,7 +11,7 @@ pub enum Goal {
     All,
     /// Seconds at most.
     Seconds(f64),
-    /// Seconds at most so much of real Salt's.
+    /// Seconds at most so much of real Salt's for the same work.
     SecondsOfSalt(f64),
     /// CPU at most so much of real Salt's for the same work, at the largest size it bore.
     CpuOfSalt(f64),
@@ -48,7 +49,7 @@ impl Goal {
             Goal::Seconds(limit) => {
                 most(format!("{} s", number(*limit)), of(ours, |t| t.seconds), *limit, " s")
             }
-            Goal::Memory(limit) => most(format!("{limit} MiB"), of(ours, pss), *limit, " MiB"),
+            Goal::Memory(limit) => most(format!("{limit} MiB"), of(ours, memory), *limit, " MiB"),
             Goal::More(name, limit) => {
                 let values = ours.iter().filter_map(|t| t.more.get(name)).copied();
                 most(format!("{name} {limit}"), values.reduce(f64::max), *limit, "")
@@ -57,9 +58,9 @@ impl Goal {
                 let found = of(ours, |t| t.cpu_per(1.0)).map(|cpu| cpu / floor);
                 most(format!("{times} x {name}"), found, *times, " x")
             }
-            Goal::SecondsOfSalt(part) => ratio("seconds", *part, ours, salts, |t| t.seconds),
+            Goal::SecondsOfSalt(part) => ratio("seconds", *part, ours, salts, Trial::seconds_each),
             Goal::CpuOfSalt(part) => ratio("CPU", *part, ours, salts, |t| t.cpu_per(1.0)),
-            Goal::MemoryOfSalt(part) => ratio("memory", *part, ours, salts, pss),
+            Goal::MemoryOfSalt(part) => ratio("memory", *part, ours, salts, memory),
         }
     }
 }
@@ -86,8 +87,8 @@ fn ratio(
     }
 }
 
-fn pss(trial: &Trial) -> Option<f64> {
-    trial.memory.map(|memory| memory.pss)
+fn memory(trial: &Trial) -> Option<f64> {
+    trial.memory.map(proc::Memory::counted)
 }
 
 /// The median of a figure over the trials that have it.

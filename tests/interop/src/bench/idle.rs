@@ -49,7 +49,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
         let memory = trial.memory.unwrap_or_default();
         let cpu = trial.cpu.unwrap_or_default();
         trial = trial
-            .with("KiB per minion", (memory.rss - alone.rss) * 1024.0 / size as f64)
+            .with("KiB per minion", (memory.counted() - alone.counted()) * 1024.0 / size as f64)
             .with("CPU s per minion and hour", cpu / hours / size as f64);
     }
     vec![(WHAT, trial)]

@@ -62,7 +62,9 @@ impl Listener {
 /// Listeners and a source.
 pub struct Bus {
     listeners: Vec<UnixStream>,
-    counts: Vec<usize>,
+    /// Marks and bytes each of them has got.
+    got: Vec<(usize, usize)>,
+    bytes: usize,
     source: UnixStream,
     event: Vec<u8>,
 }
@@ -75,13 +77,13 @@ impl Bus {
         listeners.iter().for_each(|s| s.set_nonblocking(true).unwrap());
         let source = connect(master, "master_event_pull.ipc");
         let event = event(master.peer, bytes);
-        Bus { counts: vec![0; listeners.len()], listeners, source, event }
+        Bus { got: vec![(0, 0); listeners.len()], listeners, bytes, source, event }
     }
 
     /// Fires `events`, at most `ahead` more than the slowest listener has; how many that one got
     /// within `limit` seconds.
     pub fn run(&mut self, events: usize, ahead: usize, limit: f64) -> usize {
-        self.counts.fill(0);
+        self.got.fill((0, 0));
         let end = Instant::now() + Duration::from_secs_f64(limit);
         let mut fired = 0;
         loop {
@@ -107,8 +109,10 @@ impl Bus {
         (0..50).any(|_| self.run(1, 1, 0.5) == 1)
     }
 
+    /// Events that every listener has got: as many as it has marks, and bytes enough for them.
     fn slowest(&self) -> usize {
-        self.counts.iter().copied().min().unwrap_or_default()
+        let events = self.got.iter().map(|(marks, bytes)| *marks.min(&(bytes / self.bytes)));
+        events.min().unwrap_or_default()
     }
 
     /// Reads what is there; `false` when a listener was dropped.
@@ -125,7 +129,8 @@ impl Bus {
                 Ok(0) => return false,
                 Ok(length) => {
                     let marks = buffer[..length].iter().filter(|byte| **byte == MARK).count();
-                    self.counts[place] += marks;
+                    self.got[place].0 += marks;
+                    self.got[place].1 += length;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return false,

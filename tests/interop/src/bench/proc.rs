@@ -10,6 +10,16 @@ pub struct Memory {
     pub pss: f64,
     /// Whole, as if the machine had no other process of the same executable.
     pub rss: f64,
+    pub processes: usize,
+}
+
+impl Memory {
+    /// What counts: the proportional memory of a tree, but a single process (ours) whole, with all
+    /// it maps. The swarm runs the same executable, so its `pss` is less than what it would be on
+    /// a machine of its own.
+    pub fn counted(self) -> f64 {
+        if self.processes == 1 { self.rss } else { self.pss }
+    }
 }
 
 /// The process and its descendants.
@@ -30,8 +40,7 @@ pub fn tree(root: u32) -> Vec<u32> {
     all
 }
 
-/// Memory of the tree. Of a single process (ours) `pss` may be less than it would need on a
-/// machine of its own, because the swarm runs the same executable; `rss` says how much.
+/// Memory of the tree.
 pub fn memory(root: u32) -> Memory {
     let rollup = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     let texts: Vec<String> = tree(root).iter().filter_map(rollup).collect();
@@ -42,13 +51,12 @@ pub fn memory(root: u32) -> Memory {
         };
         texts.iter().filter_map(kib).sum::<f64>() / 1024.0
     };
-    Memory { pss: mib("Pss:"), rss: mib("Rss:") }
+    Memory { pss: mib("Pss:"), rss: mib("Rss:"), processes: texts.len() }
 }
 
 /// Proportional memory of the tree in MiB, of a single process whole.
 pub fn memory_mib(root: u32) -> f64 {
-    let memory = memory(root);
-    if tree(root).len() == 1 { memory.rss } else { memory.pss }
+    memory(root).counted()
 }
 
 /// CPU seconds of the tree so far, ended children included, to the hundredth.

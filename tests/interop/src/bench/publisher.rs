@@ -14,11 +14,11 @@ import salt.client
 client = salt.client.LocalClient(sys.argv[1])
 print('ready', flush=True)
 for line in sys.stdin:
-    kind, target, job, timeout = json.loads(line)
+    number, kind, target, job, timeout = json.loads(line)
     begun = time.monotonic()
     found = client.cmd(target, job[0], job[1:], tgt_type=kind, timeout=timeout)
     answered = sum(1 for v in found.values() if v is True or str(v).startswith('/'))
-    print(json.dumps([answered, time.monotonic() - begun]), flush=True)
+    print(json.dumps([number, answered, time.monotonic() - begun]), flush=True)
 ";
 
 /// What came of a job.
@@ -38,6 +38,8 @@ struct Python {
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
+    /// Jobs ordered so far.
+    jobs: usize,
 }
 
 impl Publisher {
@@ -81,7 +83,7 @@ impl Publisher {
 /// What the tool waits for returns before it asks who still works; generous, because a fleet on
 /// two cores takes its time.
 fn timeout(limit: f64) -> u64 {
-    (limit / 2.0).clamp(1.0, 30.0) as u64
+    (limit / 4.0).clamp(1.0, 30.0) as u64
 }
 
 impl Python {
@@ -101,7 +103,7 @@ impl Python {
                 let _ = tell.send(line);
             }
         });
-        let python = Python { input: child.stdin.take().unwrap(), child, lines };
+        let python = Python { input: child.stdin.take().unwrap(), child, lines, jobs: 0 };
         let ready = python.lines.recv_timeout(Duration::from_secs(120));
         assert!(ready.is_ok_and(|line| line == "ready"), "salt.client did not start");
         python
@@ -112,11 +114,19 @@ impl Python {
             "list" => serde_json::json!(target.split(',').collect::<Vec<_>>()),
             _ => serde_json::json!(target),
         };
-        let job = serde_json::json!([kind, target, job, timeout(limit)]);
+        self.jobs += 1;
+        let job = serde_json::json!([self.jobs, kind, target, job, timeout(limit)]);
         writeln!(self.input, "{job}").ok()?;
-        let line = self.lines.recv_timeout(Duration::from_secs_f64(limit)).ok()?;
-        let (answered, seconds) = serde_json::from_str(&line).ok()?;
-        Some(Answer { answered, seconds })
+        let end = Instant::now() + Duration::from_secs_f64(limit);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).ok()?;
+            let (number, answered, seconds) = serde_json::from_str::<(usize, _, _)>(&line).ok()?;
+            // The answer to a job that nobody waits for any more comes late.
+            if number == self.jobs {
+                return Some(Answer { answered, seconds });
+            }
+        }
     }
 }
 

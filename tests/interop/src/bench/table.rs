@@ -14,7 +14,7 @@ use crate::Peer;
 pub fn text(rows: &[Row], plan: &Plan) -> String {
     let mut text = format!(
         "machine: {}; load {} at the end. Median (min .. max) of the trials; CPU and memory are \
-         those of the master's process tree; 1/N: Saltern's figure to this one's.\n\n",
+         those of the master's process tree (PSS; a single process counts whole); 1/N: Saltern's figure to this one's.\n\n",
         proc::machine(),
         proc::load()
     );
@@ -48,12 +48,20 @@ fn line(row: &Row, cell: &Cell) -> String {
         "| {} | {} | {} | {} | {} | {} | {per} | {} | {load} |",
         described(row, trials),
         row.size,
-        cell.peer.name(),
+        owner(row, cell),
         trials.len(),
         spread(trials, |t| t.seconds),
         spread(trials, |t| t.cpu),
-        spread(trials, |t| t.memory.map(|m| m.pss)),
+        spread(trials, |t| t.memory.map(proc::Memory::counted)),
     )
+}
+
+/// Whose figure it is.
+fn owner(row: &Row, cell: &Cell) -> String {
+    match row.bench.name == super::floors::BENCH.name {
+        true => "this machine".to_owned(),
+        false => cell.peer.name(),
+    }
 }
 
 /// The figure's name, its further numbers and what happened.
@@ -74,11 +82,11 @@ fn described(row: &Row, trials: &[Trial]) -> String {
     text
 }
 
-/// What Saltern takes of what this one takes: seconds, CPU for the same work, memory.
+/// What Saltern takes of what this one takes for the same work: seconds, CPU, memory.
 fn ratio_values(row: &Row, cell: &Cell) -> [Option<f64>; 3] {
     let (ours, theirs) = (row.trials(Peer::Saltern), &cell.trials);
     let part = |value: fn(&Trial) -> Option<f64>| Some(of(ours, value)? / of(theirs, value)?);
-    [part(|t| t.seconds), part(|t| t.cpu_per(1.0)), part(|t| Some(t.memory?.pss))]
+    [part(Trial::seconds_each), part(|t| t.cpu_per(1.0)), part(|t| Some(t.memory?.counted()))]
 }
 
 fn ratios(row: &Row, cell: &Cell) -> String {
@@ -130,7 +138,7 @@ fn row_json(row: &Row, rows: &[Row]) -> Value {
         let trials = &cell.trials;
         let [seconds, cpu, memory] = ratio_values(row, cell);
         json!({
-            "of": cell.peer.name(),
+            "of": owner(row, cell),
             "seconds": figure(trials, |t| t.seconds),
             "cpu_seconds": figure(trials, |t| t.cpu),
             "cpu_seconds_per": figure(trials, |t| t.cpu_per(units)),
@@ -169,7 +177,7 @@ pub fn progress(what: &str, trial: &Trial) -> String {
     };
     add("", trial.seconds, " s,");
     add("CPU ", trial.cpu, " s,");
-    add("PSS ", trial.memory.map(|m| m.pss), " MiB,");
+    add("PSS ", trial.memory.map(proc::Memory::counted), " MiB,");
     add("load ", Some(trial.load), "");
     for (name, value) in &trial.more {
         let _ = write!(text, ", {name} {}", number(*value));

@@ -43,6 +43,11 @@ impl Trial {
         self
     }
 
+    /// Seconds for each of what was done.
+    pub fn seconds_each(&self) -> Option<f64> {
+        (self.done > 0.0).then_some(self.seconds? / self.done)
+    }
+
     /// CPU seconds for so many of what was done.
     pub fn cpu_per(&self, units: f64) -> Option<f64> {
         (self.done > 0.0).then_some(self.cpu? * units / self.done)
