@@ -1,5 +1,6 @@
 //! A job in batches: never more than so many minions at work on it at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use saltern_value::Value;
@@ -87,16 +88,21 @@ pub async fn run_batch(
         tokio::select! {
             finished = any(&mut jobs) => finished?,
             Some(answer) = arrived.recv() => {
-                at_work -= 1;
-                stopped |= !on_answer(answer);
-                let slots = slots.clone();
-                if pause.is_zero() {
-                    free += 1;
-                } else {
-                    tokio::spawn(async move {
-                        tokio::time::sleep(pause).await;
-                        let _ = slots.send(());
-                    });
+                // Answers that came together make room for one job, not for one each.
+                let mut next = Some(answer);
+                while let Some(answer) = next {
+                    at_work -= 1;
+                    stopped |= !on_answer(answer);
+                    if pause.is_zero() {
+                        free += 1;
+                    } else {
+                        let slots = slots.clone();
+                        tokio::spawn(async move {
+                            tokio::time::sleep(pause).await;
+                            let _ = slots.send(());
+                        });
+                    }
+                    next = arrived.try_recv().ok();
                 }
             }
             Some(()) = freed.recv() => free += 1,
@@ -127,11 +133,11 @@ async fn collect(
     timeout: Duration,
     answers: mpsc::UnboundedSender<Answer>,
 ) -> Result<(), ClientError> {
-    let mut open = ids.clone();
+    let mut open: BTreeSet<String> = ids.iter().cloned().collect();
     let request = JobRequest { tgt: Value::from(ids), tgt_type: "list".into(), ..request.clone() };
     if let Some(mut running) = client.run(&request, timeout).await? {
         while let Some(answer) = running.next().await? {
-            open.retain(|id| *id != answer.id);
+            open.remove(&answer.id);
             let _ = answers.send(answer);
         }
     }

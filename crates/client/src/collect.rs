@@ -1,7 +1,7 @@
 //! Who has answered, whom to ask whether it is still at work, when to stop waiting. Pure: time is
 //! an argument, nothing is sent from here (Salt's `get_iter_returns`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 /// What the collector wants done next.
@@ -24,15 +24,21 @@ enum Phase {
     Answers { until: Instant, open: BTreeSet<String>, running: bool },
 }
 
-/// The state of one job's collection.
+/// The state of one job's collection. Every return costs the same, however many are expected.
 #[derive(Debug)]
 pub struct Collector {
-    expected: BTreeSet<String>,
-    found: BTreeSet<String>,
+    /// Expected and not returned yet.
+    missing: BTreeSet<String>,
+    found: HashSet<String>,
     phase: Phase,
+    /// When the last return came.
+    heard: Option<Instant>,
     timeout: Duration,
     gather: Duration,
 }
+
+/// While returns come closer to each other than this nobody is asked for his.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl Collector {
     /// Starts to wait for `expected`: `timeout` (option `timeout`) before the first question,
@@ -45,25 +51,29 @@ impl Collector {
         now: Instant,
     ) -> Self {
         Collector {
-            expected: expected.into_iter().collect(),
-            found: BTreeSet::new(),
+            missing: expected.into_iter().collect(),
+            found: HashSet::new(),
             phase: Phase::Returns { until: now + timeout },
+            heard: None,
             timeout,
             gather,
         }
     }
 
     /// A return has arrived; `true` when it is the minion's first.
-    pub fn returned(&mut self, id: &str) -> bool {
+    pub fn returned(&mut self, id: &str, now: Instant) -> bool {
         if let Phase::Answers { open, .. } = &mut self.phase {
             open.remove(id);
         }
+        self.heard = Some(now);
+        self.missing.remove(id);
         self.found.insert(id.to_owned())
     }
 
     /// More minions turned out to be addressed (`minions` in an event of the job).
     pub fn expect(&mut self, ids: impl IntoIterator<Item = String>) {
-        self.expected.extend(ids);
+        let found = &self.found;
+        self.missing.extend(ids.into_iter().filter(|id| !found.contains(id)));
     }
 
     /// A minion has answered the question whether it still runs the job.
@@ -76,18 +86,23 @@ impl Collector {
 
     /// The question went out.
     pub fn asked(&mut self, now: Instant) {
-        let open = self.missing().into_iter().collect();
+        let open = self.missing.clone();
         self.phase = Phase::Answers { until: now + self.gather, open, running: false };
     }
 
     /// What to do now.
     pub fn step(&mut self, now: Instant) -> Step {
-        if self.expected.is_subset(&self.found) {
+        if self.missing.is_empty() {
             return Step::Finished(Vec::new());
         }
+        // Where returns still come, those that are missing are on their way more likely than not.
+        let quiet = self.heard.map(|heard| heard + QUIET.min(self.timeout));
         match &self.phase {
             Phase::Returns { until } if now < *until => Step::Wait(*until),
-            Phase::Returns { .. } => Step::Ask(self.missing()),
+            Phase::Returns { .. } => match quiet {
+                Some(quiet) if now < quiet => Step::Wait(quiet),
+                _ => Step::Ask(self.missing()),
+            },
             Phase::Answers { until, open, .. } if now < *until && !open.is_empty() => {
                 Step::Wait(*until)
             }
@@ -102,8 +117,14 @@ impl Collector {
         }
     }
 
+    /// Whether that minion's return is awaited.
+    #[must_use]
+    pub fn is_missing(&self, id: &str) -> bool {
+        self.missing.contains(id)
+    }
+
     fn missing(&self) -> Vec<String> {
-        self.expected.difference(&self.found).cloned().collect()
+        self.missing.iter().cloned().collect()
     }
 }
 
@@ -123,9 +144,9 @@ mod tests {
         let now = Instant::now();
         let mut c = collector(now);
         assert_eq!(c.step(now), Step::Wait(now + TIMEOUT));
-        assert!(c.returned("a"));
-        assert!(!c.returned("a"));
-        assert!(c.returned("b"));
+        assert!(c.returned("a", now));
+        assert!(!c.returned("a", now));
+        assert!(c.returned("b", now));
         assert_eq!(c.step(now), Step::Finished(vec![]));
     }
 
@@ -133,14 +154,14 @@ mod tests {
     fn asks_the_silent_and_waits_for_those_at_work() {
         let now = Instant::now();
         let mut c = collector(now);
-        c.returned("a");
+        c.returned("a", now);
         let late = now + TIMEOUT;
         assert_eq!(c.step(late), Step::Ask(vec!["b".to_owned()]));
         c.asked(late);
         assert_eq!(c.step(late), Step::Wait(late + GATHER));
         c.answered("b", true);
         assert_eq!(c.step(late), Step::Wait(late + TIMEOUT));
-        c.returned("b");
+        c.returned("b", now);
         assert_eq!(c.step(late), Step::Finished(vec![]));
     }
 
@@ -164,5 +185,30 @@ mod tests {
         assert_eq!(c.step(now), Step::Finished(vec![]));
         c.expect(["z".to_owned()]);
         assert_eq!(c.step(now), Step::Wait(now + TIMEOUT));
+    }
+
+    #[test]
+    fn nobody_is_asked_while_returns_come() {
+        let now = Instant::now();
+        let ids = |from: u32, to: u32| (from..to).map(|n| format!("m{n}"));
+        let mut c = Collector::new(ids(0, 10_000), TIMEOUT, GATHER, now);
+        // The last of many come a little after the timeout.
+        let late = now + TIMEOUT;
+        for id in ids(0, 9_990) {
+            assert!(c.returned(&id, late));
+        }
+        assert_eq!(c.step(late), Step::Wait(late + QUIET));
+        for id in ids(9_990, 9_999) {
+            c.returned(&id, late + QUIET / 2);
+        }
+        assert_eq!(c.step(late + QUIET), Step::Wait(late + QUIET + QUIET / 2));
+        // Only the one that is silent is asked.
+        let quiet = late + 2 * QUIET;
+        assert_eq!(c.step(quiet), Step::Ask(vec!["m9999".to_owned()]));
+        assert!(c.is_missing("m9999") && !c.is_missing("m1"));
+        c.expect(ids(9_998, 10_000));
+        c.asked(quiet);
+        c.returned("m9999", quiet);
+        assert_eq!(c.step(quiet), Step::Finished(vec![]));
     }
 }

@@ -1,6 +1,6 @@
 //! Publishing a job and collecting its returns (Salt's `LocalClient`).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use saltern_event::{Event, TRIMMED, client::Subscriber};
 use saltern_value::{Map, Value};
 
 use crate::{ClientError, Collector, Connection, Step};
+
+/// Minions asked about in one question to the job cache: their answers travel in one reply.
+const KEPT_AT_ONCE: usize = 100;
 
 /// What to run where.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +121,8 @@ impl LocalClient {
         timeout: Duration,
     ) -> Result<Option<Running<'_>>, ClientError> {
         // Subscribed before it is published, so that no return can be missed.
-        let events = self.connection.events().await?;
+        let mut events = self.connection.events().await?;
+        events.filter("salt/job/");
         let Some(published) = self.publish(request).await? else { return Ok(None) };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(published.jid.clone());
         let now = Instant::now();
@@ -168,7 +172,11 @@ impl Running<'_> {
                 return Ok(silent.pop_front());
             }
             match self.collector.step(Instant::now()) {
-                Step::Finished(missing) => self.done = Some(self.silent(missing).await),
+                Step::Finished(missing) => {
+                    let missing = self.from_the_cache(missing).await;
+                    let silent = self.silent(missing).await;
+                    self.done.get_or_insert_default().extend(silent);
+                }
                 Step::Ask(ids) => {
                     self.question = self.client.ask(&self.published.jid, &ids).await?;
                     self.collector.asked(Instant::now());
@@ -185,12 +193,35 @@ impl Running<'_> {
         }
     }
 
+    /// Takes the answers out of the job cache that did not come as events, because the bus was
+    /// faster than this program for too long; gives those minions that are not there either.
+    async fn from_the_cache(&mut self, mut missing: Vec<String>) -> Vec<String> {
+        let jid = &self.published.jid;
+        let mut late = VecDeque::new();
+        for ids in missing.chunks(KEPT_AT_ONCE) {
+            let kept = self.client.connection.kept_returns(jid, ids).await;
+            late.extend(kept.into_iter().filter_map(|(id, ret)| match (id, ret) {
+                (Value::Str(id), Value::Map(ret)) => Some(answer(id, &ret)),
+                _ => None,
+            }));
+        }
+        let found: HashSet<String> = late.iter().map(|answer| answer.id.clone()).collect();
+        missing.retain(|id| !found.contains(id));
+        self.done = Some(late);
+        missing
+    }
+
     /// Answers for those who gave none: Salt tells minions without a connection from silent ones,
     /// and only when any minion is connected at all.
     async fn silent(&self, missing: Vec<String>) -> VecDeque<Answer> {
         let jid = &self.published.jid;
-        let connected = if missing.is_empty() { Vec::new() } else { self.client.connected().await };
-        let unknown = self.published.missing.iter().filter(|id| !missing.contains(*id));
+        let connected: HashSet<String> = if missing.is_empty() {
+            HashSet::new()
+        } else {
+            self.client.connected().await.into_iter().collect()
+        };
+        let known: HashSet<&String> = missing.iter().collect();
+        let unknown = self.published.missing.iter().filter(|id| !known.contains(*id));
         let mut silent: VecDeque<_> = missing
             .iter()
             .map(|id| {
@@ -224,7 +255,8 @@ impl Running<'_> {
         if jid == self.published.jid.as_str() {
             if kind.starts_with("ret/") {
                 let id = id?;
-                return self.collector.returned(&id).then(|| answer(id, &event.data));
+                let first = self.collector.returned(&id, Instant::now());
+                return first.then(|| answer(id, &event.data));
             }
             if kind != "new" {
                 self.collector.expect(texts(event.data.get("minions")));

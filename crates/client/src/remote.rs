@@ -97,6 +97,19 @@ impl Connection {
         }
     }
 
+    /// What those minions returned to a job, from the job cache; of those that did not, nothing.
+    pub(crate) async fn kept_returns(&self, jid: &Jid, minions: &[String]) -> Map {
+        let args = Map::from([
+            ("jid", Value::from(jid.as_str())),
+            ("minions", Value::from(minions.to_vec())),
+        ]);
+        match self.wheel("jobs.kept_returns", args).await {
+            Ok(RemoteResult { ret: Value::Map(kept), success: true, .. }) => kept,
+            // A master of an earlier version knows no such function.
+            _ => Map::new(),
+        }
+    }
+
     /// Runs a wheel function.
     ///
     /// # Errors

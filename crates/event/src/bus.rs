@@ -36,7 +36,8 @@ impl Default for BusOptions {
         BusOptions {
             publish_mode: 0o600,
             max_event_size: 1 << 20,
-            queue: 10_000,
+            // A job of the largest fleets answers in one burst.
+            queue: 100_000,
             queue_bytes: 64 << 20,
             max_connections: 4096,
         }
@@ -108,6 +109,17 @@ impl Bus {
         self.owner.hub.dropped.load(Ordering::Relaxed)
     }
 
+    /// Events and bytes that wait for the slowest of the processes that read the publish socket.
+    #[must_use]
+    pub fn longest_queue(&self) -> (usize, usize) {
+        let outlets = lock(&self.owner.hub.outlets);
+        outlets
+            .values()
+            .map(|outlet| outlet.waiting())
+            .max_by_key(|(_, bytes)| *bytes)
+            .unwrap_or_default()
+    }
+
     /// Processes that read the publish socket now.
     #[must_use]
     pub fn readers(&self) -> usize {
@@ -153,7 +165,7 @@ impl Hub {
             let max = self.options.max_event_size;
             let framed: Arc<[u8]> = match pushed {
                 Some(packed) if packed.len() <= max => frame(packed, Framing::Bare),
-                _ => frame(&event::pack_trimmed(&event, max), Framing::Bare),
+                _ => event::frame_trimmed(&event, max),
             }
             .into();
             for outlet in lock(&self.outlets).values() {

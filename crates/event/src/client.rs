@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::reader::Events;
 use crate::{Event, Framing, event, frame};
 
-const READ: usize = 16 << 10;
+const READ: usize = 64 << 10;
 
 /// Reads events from a publish socket.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Subscriber {
     stream: UnixStream,
     events: Events,
     prefix: String,
+    buffer: Box<[u8]>,
 }
 
 impl Subscriber {
@@ -29,7 +30,8 @@ impl Subscriber {
     /// When nobody listens there, or the file mode forbids it.
     pub async fn connect(path: &Path) -> io::Result<Subscriber> {
         let stream = connect(path).await?;
-        Ok(Subscriber { stream, events: Events::new(), prefix: String::new() })
+        let buffer = vec![0; READ].into_boxed_slice();
+        Ok(Subscriber { stream, events: Events::new(), prefix: String::new(), buffer })
     }
 
     /// Only events whose tag starts with `prefix` are returned from now on.
@@ -47,10 +49,9 @@ impl Subscriber {
                 return Ok(Some(event));
             }
             self.stream.readable().await?;
-            let mut buffer = [0; READ];
-            match self.stream.try_read(&mut buffer) {
+            match self.stream.try_read(&mut self.buffer) {
                 Ok(0) => return Ok(None),
-                Ok(n) => self.events.push(&buffer[..n]),
+                Ok(n) => self.events.push(self.buffer.get(..n).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -6,6 +6,9 @@ use std::time::SystemTime;
 use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 
+use crate::Framing;
+use crate::frame::frame_parts;
+
 /// What stands in the place of a value that made an event too long.
 pub const TRIMMED: &str = "VALUE_TRIMMED";
 
@@ -64,9 +67,18 @@ pub fn pack(event: &Event) -> Vec<u8> {
 /// its largest values by [`TRIMMED`].
 #[must_use]
 pub fn pack_trimmed(event: &Event, max: usize) -> Vec<u8> {
+    join(&event.tag, &trimmed_data(event, max))
+}
+
+/// As [`pack_trimmed`], in a bare frame.
+pub(crate) fn frame_trimmed(event: &Event, max: usize) -> Vec<u8> {
+    frame_parts(&[event.tag.as_bytes(), b"\n\n", &trimmed_data(event, max)], Framing::Bare)
+}
+
+fn trimmed_data(event: &Event, max: usize) -> Vec<u8> {
     let data = msgpack::encode_map(&event.data, Encoding::Bin);
     if data.len() <= max {
-        return join(&event.tag, &data);
+        return data;
     }
     let mut size = data.len();
     let mut trimmed = event.data.clone();
@@ -88,7 +100,7 @@ pub fn pack_trimmed(event: &Event, max: usize) -> Vec<u8> {
             size = size - length + replacement_size;
         }
     }
-    join(&event.tag, &msgpack::encode_map(&trimmed, Encoding::Bin))
+    msgpack::encode_map(&trimmed, Encoding::Bin)
 }
 
 /// Reads a packed event.

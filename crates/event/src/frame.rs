@@ -29,12 +29,17 @@ pub enum Framing {
 /// Frames a packed event.
 #[must_use]
 pub fn frame(packed: &[u8], framing: Framing) -> Vec<u8> {
-    let mut out = Vec::with_capacity(packed.len() + 24);
+    frame_parts(&[packed], framing)
+}
+
+/// Frames a packed event that is the parts one after the other.
+pub(crate) fn frame_parts(parts: &[&[u8]], framing: Framing) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut out = Vec::with_capacity(length + 24);
     if framing == Framing::Length {
         out.extend_from_slice(&[0; 4]);
     }
     out.extend_from_slice(LEAD);
-    let length = packed.len();
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short), _) => out.extend_from_slice(&[BIN8, short]),
         (_, Ok(medium)) => {
@@ -46,7 +51,9 @@ pub fn frame(packed: &[u8], framing: Framing) -> Vec<u8> {
             out.extend_from_slice(&len32(length).to_be_bytes());
         }
     }
-    out.extend_from_slice(packed);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     if framing == Framing::Length {
         let length = len32(out.len() - 4).to_be_bytes();
         out[..4].copy_from_slice(&length);

@@ -24,7 +24,8 @@ const PATH_MAX: usize = 107;
 /// Bytes of one pushed event; whoever may push is trusted, this is against accidents.
 const PUSH_MAX: usize = 128 << 20;
 const READ: usize = 16 << 10;
-const IOV: usize = 32;
+/// Frames written in one call.
+const IOV: usize = 256;
 
 /// The socket files and the tasks behind them.
 #[derive(Debug)]
@@ -253,6 +254,12 @@ impl Outlet {
         fits
     }
 
+    /// Events and bytes that wait.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let waiting = lock(&self.waiting);
+        (waiting.frames.len(), waiting.bytes)
+    }
+
     async fn serve(&self, stream: UnixStream) -> io::Result<()> {
         let mut batch: Vec<Arc<[u8]>> = Vec::new();
         let mut written = 0;
@@ -270,7 +277,10 @@ impl Outlet {
                 Interest::READABLE | Interest::WRITABLE
             };
             tokio::select! {
-                () = self.wake.notified(), if batch.is_empty() => {}
+                () = self.wake.notified(), if batch.is_empty() => {
+                    // Events come in bursts: what else is about to be fired goes in the same write.
+                    tokio::task::yield_now().await;
+                }
                 ready = stream.ready(interest) => {
                     // A subscriber has nothing to say; reading is how its end is seen.
                     if ready?.is_readable() && is_closed(&stream)? {

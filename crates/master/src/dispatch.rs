@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saltern_transport::zeromq::{Request, Router};
 use saltern_value::Map;
-use saltern_wire::command::ClearCommand;
+use saltern_wire::command::{ClearCommand, MinionCommand};
 use saltern_wire::envelope::{self, Envelope, SealedRequest};
 use saltern_wire::session::Replay;
 use saltern_wire::session::server::{AcceptedMinion, MinionRequest, open};
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::context::{Shared, lock};
 use crate::counters::Refusal;
-use crate::handlers::{self, local};
+use crate::handlers::{self, local, returns};
 
 /// Requests being served at a time; more wait in their sockets.
 const MAX_REQUESTS: usize = 1024;
@@ -33,8 +33,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, router: Arc<Router>) {
         let Some(request) = router.recv().await else { return };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let _place = place;
             one(&shared, request).await;
+            drop(place);
         });
     }
 }
@@ -44,6 +44,7 @@ async fn one(shared: &Arc<Shared>, request: Request) {
     match tokio::time::timeout(DEADLINE, answer(shared, body, peer)).await {
         Ok(Answer::Now(bytes)) => reply.send(bytes),
         Ok(Answer::SignIn(load)) => shared.herd.enter(shared, load, peer, reply),
+        Ok(Answer::Return(request)) => returns::take(shared, *request, peer, reply).await,
         // Without an answer the client tries again, which is what it would do later anyway.
         Err(_) => shared.counters.refuse(Refusal::TooLate, Some(peer), || "dropped"),
     }
@@ -54,6 +55,8 @@ enum Answer {
     Now(Vec<u8>),
     /// A sign-in gives its place to others and waits in a queue of its own.
     SignIn(Map),
+    /// A return gives its place to others when it waits for the disk.
+    Return(Box<MinionRequest>),
 }
 
 async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Answer {
@@ -70,7 +73,7 @@ async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Answer
             Ok(ClearCommand::Auth(load)) if small => return Answer::SignIn(load),
             command => clear(shared, command, peer).await,
         },
-        Ok(Ok(Envelope::Sealed(request))) => sealed(shared, request, peer).await,
+        Ok(Ok(Envelope::Sealed(request))) => return sealed(shared, request, peer, small).await,
         Ok(Err(refused)) => refuse(shared, refused, peer, "request"),
         Err(why) => failed(shared, peer, &why),
     };
@@ -104,17 +107,30 @@ async fn clear(
     }
 }
 
-async fn sealed(shared: &Arc<Shared>, request: SealedRequest, peer: SocketAddr) -> Vec<u8> {
+async fn sealed(
+    shared: &Arc<Shared>,
+    request: SealedRequest,
+    peer: SocketAddr,
+    small: bool,
+) -> Answer {
     let claimed = request.id.clone();
-    let opened = shared.compute(move |shared| prove(shared, &request)).await;
-    match opened {
+    // What is small is opened in less time than another thread takes to wake up.
+    let opened = if small {
+        Ok(prove(shared, &request))
+    } else {
+        shared.compute(move |shared| prove(shared, &request)).await
+    };
+    Answer::Now(match opened {
         Ok(Ok((minion, request))) => {
             shared.presence.note(minion.id(), peer.ip());
+            if matches!(request.command, MinionCommand::Return(_)) {
+                return Answer::Return(Box::new(request.into_inner()));
+            }
             handlers::serve(shared, &minion, request, peer).await
         }
         Ok(Err(refused)) => refuse(shared, refused, peer, claimed.as_str()),
         Err(why) => failed(shared, peer, &why),
-    }
+    })
 }
 
 /// Opens a request and proves who sent it. Nothing is written for ids without an accepted key.

@@ -2,6 +2,7 @@
 //! loop.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,7 @@ pub(crate) struct Jobs {
     keep: Option<Duration>,
     endtime: bool,
     enabled: bool,
+    duplicates: AtomicU64,
 }
 
 /// How jobs are kept (the master's options of the same names).
@@ -59,6 +61,7 @@ impl Jobs {
             keep: (!settings.keep.is_zero()).then_some(settings.keep),
             endtime: settings.endtime,
             enabled: settings.enabled,
+            duplicates: AtomicU64::new(0),
         }
     }
 
@@ -94,14 +97,30 @@ impl Jobs {
         if !self.enabled {
             return Ok(Stored::NotWanted);
         }
-        let ended = self.endtime.then(|| (ret.jid.clone(), Jid::at(SystemTime::now())));
         let (done, stored) = oneshot::channel();
         self.store.enqueue_return(ret, move |result| drop(done.send(result)))?;
-        let stored = stored.await.map_err(|_| NotKept("it was shut down".to_owned()))??;
-        if let Some((jid, now)) = ended {
-            self.blocking(move |store| store.set_endtime(&jid, &now.start_time())).await?;
-        }
-        Ok(stored)
+        Ok(stored.await.map_err(|_| NotKept("it was shut down".to_owned()))??)
+    }
+
+    /// Whether returns are kept at all (`job_cache`).
+    pub(crate) fn keeps_returns(&self) -> bool {
+        self.enabled
+    }
+
+    /// The text to note as the end of a job that a return arrives for now, where that is wanted
+    /// (`job_cache_store_endtime`).
+    pub(crate) fn endtime(&self) -> Option<String> {
+        self.endtime.then(|| Jid::at(SystemTime::now()).start_time())
+    }
+
+    /// Counts a return that was there already.
+    pub(crate) fn note_duplicate(&self) {
+        self.duplicates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns that came again since the start; the first one stays.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.duplicates.load(Ordering::Relaxed)
     }
 
     /// Keeps the result of something that ran here without being published, such as a runner.
@@ -133,6 +152,11 @@ impl Jobs {
     /// # Errors
     /// The job cache's refusal.
     pub(crate) async fn expire(&self) -> Result<usize, NotKept> {
+        let (waiting, bytes) = self.store.waiting();
+        log::debug!(
+            "{waiting} returns ({bytes} bytes) wait for the disk; {} came twice so far",
+            self.duplicates()
+        );
         let Some(before) = self.keep.and_then(|keep| SystemTime::now().checked_sub(keep)) else {
             return Ok(0);
         };

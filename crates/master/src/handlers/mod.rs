@@ -10,7 +10,7 @@ pub(crate) mod mine;
 mod options;
 pub(crate) mod peer;
 mod pillar;
-mod returns;
+pub(crate) mod returns;
 mod revoke;
 
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ use crate::context::Shared;
 use crate::counters::Refusal;
 
 /// One verified request of a minion on its way through a handler.
+#[derive(Clone)]
 pub(crate) struct Caller {
     /// Who asks, proved.
     pub(crate) id: MinionId,
@@ -75,7 +76,6 @@ pub(crate) async fn serve(
 
 async fn serve_value(shared: &Arc<Shared>, from: &Caller, command: MinionCommand) -> Answer {
     match command {
-        MinionCommand::Return(ret) => returns::store(shared, from, ret).await,
         MinionCommand::MinionEvent(event) => event::fire(shared, from, event),
         MinionCommand::Mine(data) => mine::store(shared, from, data).await,
         MinionCommand::MineGet(wanted) => mine::answer(shared, from, wanted).await,
@@ -106,7 +106,7 @@ async fn serve_value(shared: &Arc<Shared>, from: &Caller, command: MinionCommand
         MinionCommand::SyndicReturn(_) => Ok(refused(shared, from, "_syndic_return", ())),
         // Salt 3006 does not know resources either and answers like this.
         MinionCommand::RegisterResources(_) => Ok(Value::Map(Map::new())),
-        MinionCommand::Pillar(_) | MinionCommand::Unknown(_) => {
+        MinionCommand::Return(_) | MinionCommand::Pillar(_) | MinionCommand::Unknown(_) => {
             Err("it is served elsewhere".to_owned())
         }
     }

@@ -52,7 +52,7 @@ pub(crate) async fn ask(
                 let event = timeout_at(until.into(), next_return(&mut returns)).await;
                 match event {
                     Ok(Some((of, id, load))) if of == jid.as_str() => {
-                        if collector.returned(&id) {
+                        if collector.returned(&id, Instant::now()) {
                             asked.answers.insert(id, load);
                         }
                     }

@@ -1,6 +1,7 @@
 //! The job cache: one sqlite file that survives a crash at any moment and holds a million returns
 //! without a directory walk.
 
+mod known;
 mod query;
 mod queue;
 #[cfg(test)]
@@ -78,6 +79,41 @@ pub struct NewReturn {
     pub load: Map,
     /// The master that asked for it, as the minion calls it; empty for this one.
     pub origin: String,
+}
+
+/// A return to keep, of borrowed parts: nothing is copied but what is written.
+#[derive(Debug)]
+pub struct ReturnParts<'a> {
+    /// The job.
+    pub jid: &'a Jid,
+    /// Who answers.
+    pub minion: &'a MinionId,
+    /// `return`
+    pub value: &'a Value,
+    /// `retcode`
+    pub retcode: Option<i64>,
+    /// `success`
+    pub success: Option<bool>,
+    /// `out`: the outputter to show it with.
+    pub out: Option<&'a str>,
+    /// The master that asked for it, as the minion calls it; empty for this one.
+    pub origin: &'a str,
+    /// The text to note as the job's end (`job_cache_store_endtime`).
+    pub endtime: Option<String>,
+    /// The record of the job, for the case that it has none (a minion's own job). `None` when
+    /// [`JobStore::knows`] it.
+    pub job: Option<Map>,
+}
+
+/// A return as it is written.
+pub struct PackedReturn(ReturnRow);
+
+impl ReturnParts<'_> {
+    /// Packs them.
+    #[must_use]
+    pub fn pack(self) -> PackedReturn {
+        PackedReturn(ReturnRow::of(self, SystemTime::now()))
+    }
 }
 
 /// What became of a return.
@@ -214,6 +250,7 @@ impl JobStore {
             path,
             queue: Queue::new(settings.queue_items, settings.queue_bytes),
             generation: AtomicU64::new(0),
+            known: known::Known::default(),
         });
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -264,7 +301,46 @@ impl JobStore {
         ret: NewReturn,
         done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let row = ReturnRow::new(ret, SystemTime::now());
+        self.enqueue(ReturnRow::new(ret, SystemTime::now()), done)
+    }
+
+    /// As [`JobStore::enqueue_return`], for one that is packed already.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the queue is full (`done` is then not called).
+    pub fn enqueue_packed(
+        &self,
+        ret: PackedReturn,
+        done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.enqueue(ret.0, done)
+    }
+
+    /// Whether the job surely has a record: its returns need to bring none along.
+    #[must_use]
+    pub fn knows(&self, jid: &Jid) -> bool {
+        self.inner.shared.known.has(jid.as_str())
+    }
+
+    /// Writes that wait for the disk: their number and their bytes.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        self.inner.shared.queue.waiting()
+    }
+
+    /// Bytes of the job cache on disk, its log included; 0 when they cannot be told.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        let path = &self.inner.shared.path;
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        size(path) + size(&path.with_extension("sqlite-wal"))
+    }
+
+    fn enqueue(
+        &self,
+        row: ReturnRow,
+        done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
         let op = Op {
             size: row.size(),
             work: Work::Return(row),

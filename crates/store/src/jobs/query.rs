@@ -23,6 +23,8 @@ pub(super) struct Reader(Mutex<Option<(u64, Connection)>>);
 const JOB: &str = "SELECT jid, created, endtime, from_return, minions, load FROM jobs";
 const RETURN: &str = "SELECT r.minion, r.received, r.retcode, r.success, r.out, r.origin, r.value
      FROM returns r JOIN jobs j ON j.id = r.job";
+const ANSWERED: &str =
+    "SELECT r.minion FROM returns r JOIN jobs j ON j.id = r.job WHERE j.jid = ?1";
 
 impl Reader {
     /// Asks `question`; damage is reported to the writer, which begins a new file.
@@ -52,9 +54,28 @@ impl Reader {
 }
 
 pub(super) fn job(db: &Connection, jid: &Jid) -> rusqlite::Result<Option<JobRecord>> {
-    db.prepare_cached(&format!("{JOB} WHERE jid = ?1"))?
+    let found = db
+        .prepare_cached(&format!("{JOB} WHERE jid = ?1"))?
         .query_row([jid.as_str()], read_job)
-        .optional()
+        .optional()?;
+    let Some(mut job) = found else { return Ok(None) };
+    add_answered(db, &mut job)?;
+    Ok(Some(job))
+}
+
+/// A job that nobody here published was meant for whoever answered it: no list of them is kept,
+/// which would be written anew with each return.
+fn add_answered(db: &Connection, job: &mut JobRecord) -> rusqlite::Result<()> {
+    if !job.from_return {
+        return Ok(());
+    }
+    let mut answered = db.prepare_cached(ANSWERED)?;
+    for id in answered.query_map([job.jid.as_str()], |r| r.get::<_, String>(0))? {
+        job.minions.push(id?);
+    }
+    job.minions.sort_unstable();
+    job.minions.dedup();
+    Ok(())
 }
 
 pub(super) fn returns(db: &Connection, jid: &Jid) -> rusqlite::Result<Vec<StoredReturn>> {
@@ -97,6 +118,8 @@ pub(super) fn list(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
         }
         let job = by_id.query_row([row.get::<_, i64>(1)?], read_job)?;
         if wanted(&job.load, &targets, filter.metadata.as_ref()) {
+            let mut job = job;
+            add_answered(db, &mut job)?;
             found.push(job);
         }
     }
@@ -127,9 +150,7 @@ pub(super) fn unfinished(
     since: SystemTime,
 ) -> rusqlite::Result<Vec<(JobRecord, Vec<String>)>> {
     let mut jobs = db.prepare_cached(&format!("{JOB} WHERE created >= ?1 ORDER BY jid"))?;
-    let mut answered = db.prepare_cached(
-        "SELECT r.minion FROM returns r JOIN jobs j ON j.id = r.job WHERE j.jid = ?1",
-    )?;
+    let mut answered = db.prepare_cached(ANSWERED)?;
     let mut found = Vec::new();
     for job in jobs.query_map([micros(since)], read_job)? {
         let job = job?;

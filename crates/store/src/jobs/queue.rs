@@ -37,7 +37,20 @@ struct State {
     urgent: bool,
     /// A batch is out with the writer.
     in_flight: bool,
+    writer: Writer,
     closed: bool,
+}
+
+/// What the writer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writer {
+    /// It writes a batch and will look by itself.
+    #[default]
+    Writes,
+    /// It waits for the first operation.
+    Idle,
+    /// It has operations and gives others a while to join them.
+    Lingers,
 }
 
 impl Queue {
@@ -64,13 +77,25 @@ impl Queue {
             return Err(StoreError::Closed);
         }
         state.add(op);
-        self.ready.notify_one();
+        // Waking the writer costs more than taking an operation in: it is left alone while it
+        // waits for more to share the commit.
+        let wanted = state.wanted();
+        drop(state);
+        if wanted {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
     /// Puts the rest of a long operation back in, from the writer itself, whatever the limits.
     pub(super) fn push_back(&self, op: Op) {
         self.lock().add(op);
+    }
+
+    /// Operations and bytes that wait.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.ops.len(), state.bytes)
     }
 
     /// Whether everything put in so far is on disk.
@@ -89,16 +114,23 @@ impl Queue {
             if state.closed {
                 return None;
             }
+            state.writer = Writer::Idle;
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.writer = Writer::Lingers;
         let deadline = Instant::now() + linger;
         while !state.urgent && !state.closed && state.ops.len() < MAX_BATCH {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             let waited = self.ready.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.writer = Writer::Writes;
         let count = state.ops.len().min(MAX_BATCH);
         let batch: Vec<Op> = state.ops.drain(..count).collect();
+        if state.ops.is_empty() && state.ops.capacity() > MAX_BATCH {
+            // The memory of a burst is given back.
+            state.ops = VecDeque::new();
+        }
         state.bytes = state.bytes.saturating_sub(batch.iter().map(|op| op.size).sum());
         state.urgent = state.ops.iter().any(|op| op.urgent);
         state.in_flight = true;
@@ -128,5 +160,14 @@ impl State {
         self.bytes += op.size;
         self.urgent |= op.urgent;
         self.ops.push_back(op);
+    }
+
+    /// Whether the writer is to be woken for what was just put in.
+    fn wanted(&self) -> bool {
+        match self.writer {
+            Writer::Writes => false,
+            Writer::Idle => true,
+            Writer::Lingers => self.urgent || self.ops.len() >= MAX_BATCH,
+        }
     }
 }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use saltern_base::Jid;
 use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 
-use super::{NewJob, NewReturn, Stored};
+use super::known::{Known, Row};
+use super::{NewJob, NewReturn, ReturnParts, Stored};
 use crate::StoreError;
 
 pub(super) type Done = Box<dyn FnOnce(Result<Outcome, StoreError>) + Send>;
@@ -75,14 +77,17 @@ pub(super) struct JobRow {
 }
 
 pub(super) struct ReturnRow {
+    pub(super) jid: Jid,
     minion: String,
+    received: i64,
     value: Vec<u8>,
     retcode: Option<i64>,
     success: Option<bool>,
     out: Option<String>,
     origin: String,
-    /// Kept when the job is not known.
-    job: JobRow,
+    pub(super) endtime: Option<String>,
+    /// Kept when the job is not known; not made when it was known already.
+    job: Option<Box<JobRow>>,
 }
 
 impl JobRow {
@@ -106,21 +111,55 @@ impl ReturnRow {
     pub(super) fn new(ret: NewReturn, now: SystemTime) -> Self {
         let mut load = ret.load;
         load.remove("return");
-        let minion = ret.minion.as_str().to_owned();
-        let job = NewJob { jid: ret.jid, load, minions: vec![minion.clone()], nocache: false };
-        ReturnRow {
-            minion,
-            value: msgpack::encode(&ret.value, Encoding::Bin),
+        let parts = ReturnParts {
+            jid: &ret.jid,
+            minion: &ret.minion,
+            value: &ret.value,
             retcode: ret.retcode,
             success: ret.success,
-            out: ret.out,
-            origin: ret.origin,
-            job: JobRow::new(job, now),
+            out: ret.out.as_deref(),
+            origin: &ret.origin,
+            endtime: None,
+            job: Some(load),
+        };
+        ReturnRow::of(parts, now)
+    }
+
+    pub(super) fn of(parts: ReturnParts<'_>, now: SystemTime) -> Self {
+        let job = parts.job.map(|load| {
+            let (jid, minions) = (parts.jid.clone(), vec![parts.minion.to_string()]);
+            Box::new(JobRow::new(NewJob { jid, load, minions, nocache: false }, now))
+        });
+        ReturnRow {
+            jid: parts.jid.clone(),
+            minion: parts.minion.as_str().to_owned(),
+            received: micros(now),
+            value: msgpack::encode(parts.value, Encoding::Bin),
+            retcode: parts.retcode,
+            success: parts.success,
+            out: parts.out.map(str::to_owned),
+            origin: parts.origin.to_owned(),
+            endtime: parts.endtime,
+            job,
         }
     }
 
     pub(super) fn size(&self) -> usize {
-        self.value.len() + self.job.size()
+        self.value.len() + 300 + self.job.as_ref().map_or(0, |job| job.size())
+    }
+
+    /// The record of its job, when that is known no more: a job that expired while the return was
+    /// on its way has lost its own.
+    fn record(&self) -> JobRow {
+        let load = Map::from([
+            ("jid", self.jid.as_str()),
+            ("id", self.minion.as_str()),
+            ("tgt", self.minion.as_str()),
+            ("tgt_type", "glob"),
+        ]);
+        let (jid, minions) = (self.jid.clone(), vec![self.minion.clone()]);
+        let job = NewJob { jid, load, minions, nocache: false };
+        JobRow::new(job, from_micros(self.received))
     }
 }
 
@@ -156,27 +195,30 @@ pub(super) fn unpack_ids(bytes: &[u8]) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// Jobs removed per transaction: the writer stays free for returns.
-const EXPIRE_STEP: i64 = 200;
+/// Returns and jobs removed per transaction: the writer stays free for returns.
+const EXPIRE_STEP: usize = 500;
 /// Pages given back to the file system per step.
-const VACUUM_PAGES: u32 = 2000;
+const VACUUM_PAGES: u32 = 500;
 
 /// Does one operation, inside of the batch's transaction.
-pub(super) fn apply(db: &Connection, work: &Work) -> rusqlite::Result<Outcome> {
+pub(super) fn apply(db: &Connection, known: &Known, work: &Work) -> rusqlite::Result<Outcome> {
     match work {
-        Work::Job(job) => save_job(db, job).map(|()| Outcome::Done),
+        Work::Job(job) => save_job(db, known, job).map(|()| Outcome::Done),
         Work::Minions { jid, add } => add_minions(db, jid, add).map(|()| Outcome::Done),
-        Work::Return(ret) => save_return(db, ret).map(Outcome::Return),
-        Work::EndTime { jid, text } => db
-            .prepare_cached("UPDATE jobs SET endtime = ?2 WHERE jid = ?1")?
-            .execute(params![jid, text])
-            .map(|_| Outcome::Done),
-        Work::Expire { before } => expire(db, *before),
+        Work::Return(ret) => save_return(db, known, ret).map(Outcome::Return),
+        Work::EndTime { jid, text } => set_endtime(db, jid, text).map(|()| Outcome::Done),
+        Work::Expire { before } => expire(db, known, *before),
         Work::Flush | Work::Damaged { .. } => Ok(Outcome::Done),
     }
 }
 
-fn save_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
+pub(super) fn set_endtime(db: &Connection, jid: &str, text: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE jobs SET endtime = ?2 WHERE jid = ?1")?
+        .execute(params![jid, text])?;
+    Ok(())
+}
+
+fn save_job(db: &Connection, known: &Known, job: &JobRow) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO jobs (jid, created, fun, nocache, from_return, minions, load)
          VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)
@@ -184,6 +226,9 @@ fn save_job(db: &Connection, job: &JobRow) -> rusqlite::Result<()> {
              from_return = 0, minions = excluded.minions, load = excluded.load",
     )?
     .execute(params![job.jid, job.created, job.fun, job.nocache, job.minions, job.load])?;
+    if let Some(row) = find(db, &job.jid)? {
+        known.put(&job.jid, row);
+    }
     Ok(())
 }
 
@@ -201,28 +246,46 @@ fn add_minions(db: &Connection, jid: &str, add: &[String]) -> rusqlite::Result<(
     Ok(())
 }
 
-fn save_return(db: &Connection, ret: &ReturnRow) -> rusqlite::Result<Stored> {
-    let known: Option<(i64, bool, bool)> = db
-        .prepare_cached("SELECT id, nocache, from_return FROM jobs WHERE jid = ?1")?
-        .query_row([&ret.job.jid], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
-        .optional()?;
-    let id = match known {
-        Some((_, true, _)) => return Ok(Stored::NotWanted),
-        Some((id, false, from_return)) => {
-            if from_return {
-                add_minions(db, &ret.job.jid, std::slice::from_ref(&ret.minion))?;
-            }
-            id
-        }
+fn find(db: &Connection, jid: &str) -> rusqlite::Result<Option<Row>> {
+    db.prepare_cached("SELECT id, nocache FROM jobs WHERE jid = ?1")?
+        .query_row([jid], |r| Ok(Row { id: r.get(0)?, nocache: r.get(1)? }))
+        .optional()
+}
+
+/// The row of a return's job; made when there is none.
+fn job_of(db: &Connection, known: &Known, ret: &ReturnRow) -> rusqlite::Result<Row> {
+    if let Some(row) = known.get(ret.jid.as_str()) {
+        return Ok(row);
+    }
+    let row = match find(db, ret.jid.as_str())? {
+        Some(row) => row,
         None => {
-            let job = &ret.job;
-            db.prepare_cached(
-                "INSERT INTO jobs (jid, created, fun, nocache, from_return, minions, load)
-                 VALUES (?1, ?2, ?3, 0, 1, ?4, ?5)",
-            )?
-            .insert(params![job.jid, job.created, job.fun, job.minions, job.load])?
+            let bare;
+            let job = match &ret.job {
+                Some(job) => job,
+                None => {
+                    bare = ret.record();
+                    &bare
+                }
+            };
+            let id = db
+                .prepare_cached(
+                    "INSERT INTO jobs (jid, created, fun, nocache, from_return, minions, load)
+                     VALUES (?1, ?2, ?3, 0, 1, ?4, ?5)",
+                )?
+                .insert(params![job.jid, job.created, job.fun, job.minions, job.load])?;
+            Row { id, nocache: false }
         }
     };
+    known.put(ret.jid.as_str(), row);
+    Ok(row)
+}
+
+fn save_return(db: &Connection, known: &Known, ret: &ReturnRow) -> rusqlite::Result<Stored> {
+    let job = job_of(db, known, ret)?;
+    if job.nocache {
+        return Ok(Stored::NotWanted);
+    }
     // The first return stays: a later one is a retry, or a replay.
     let mut insert: CachedStatement<'_> = db.prepare_cached(
         "INSERT OR IGNORE INTO returns
@@ -230,9 +293,9 @@ fn save_return(db: &Connection, ret: &ReturnRow) -> rusqlite::Result<Stored> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     let rows = insert.execute(params![
-        id,
+        job.id,
         ret.minion,
-        ret.job.created,
+        ret.received,
         ret.retcode,
         ret.success,
         ret.out,
@@ -242,15 +305,28 @@ fn save_return(db: &Connection, ret: &ReturnRow) -> rusqlite::Result<Stored> {
     Ok(if rows == 0 { Stored::Duplicate } else { Stored::New })
 }
 
-fn expire(db: &Connection, before: i64) -> rusqlite::Result<Outcome> {
-    const OLD: &str = "SELECT id FROM jobs WHERE created < ?1 ORDER BY created LIMIT ?2";
-    db.prepare_cached(&format!("DELETE FROM returns WHERE job IN ({OLD})"))?
-        .execute(params![before, EXPIRE_STEP])?;
-    let jobs = db
-        .prepare_cached(&format!("DELETE FROM jobs WHERE id IN ({OLD})"))?
-        .execute(params![before, EXPIRE_STEP])?;
-    let more = jobs as i64 == EXPIRE_STEP;
-    Ok(Outcome::Expired { jobs, more })
+/// One bounded step: the oldest jobs by the index of their times, each with its returns by theirs.
+fn expire(db: &Connection, known: &Known, before: i64) -> rusqlite::Result<Outcome> {
+    known.clear();
+    let mut oldest =
+        db.prepare_cached("SELECT id FROM jobs WHERE created < ?1 ORDER BY created LIMIT 1")?;
+    let mut returns = db.prepare_cached(
+        "DELETE FROM returns WHERE rowid IN (SELECT rowid FROM returns WHERE job = ?1 LIMIT ?2)",
+    )?;
+    let mut job = db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
+    let (mut room, mut jobs) = (EXPIRE_STEP, 0);
+    while room > 0 {
+        let Some(id) = oldest.query_row([before], |r| r.get::<_, i64>(0)).optional()? else {
+            return Ok(Outcome::Expired { jobs, more: false });
+        };
+        let removed = returns.execute(params![id, room as i64])?;
+        if removed < room {
+            job.execute([id])?;
+            jobs += 1;
+        }
+        room = room.saturating_sub(removed.max(1));
+    }
+    Ok(Outcome::Expired { jobs, more: true })
 }
 
 /// Gives free pages back to the file system, outside of a transaction.

@@ -1,5 +1,6 @@
 //! The one thread that writes the job cache: batches of operations, one commit each.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::Stored;
+use super::known::Known;
 use super::queue::Queue;
 use super::work::{self, Op, Outcome, Work};
 use crate::StoreError;
@@ -36,6 +39,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     /// Counts the files: grows when a damaged one is replaced.
     pub(super) generation: AtomicU64,
+    pub(super) known: Known,
 }
 
 /// Works until the queue is closed and empty.
@@ -74,10 +78,15 @@ impl Writer<'_> {
         let shared = self.shared;
         for last_try in [false, true] {
             let Some(db) = self.db() else { break };
-            match write_batch(db, batch, &shared.path) {
+            match write_batch(db, &shared.known, batch, &shared.path) {
                 Ok(results) => return results,
-                Err(e) if db::is_damage(&e) && !last_try => self.renew(&e.to_string()),
-                Err(e) => return all_failed(batch, &shared.path, &e.to_string()),
+                Err(e) => {
+                    shared.known.clear();
+                    if last_try || !db::is_damage(&e) {
+                        return all_failed(batch, &shared.path, &e.to_string());
+                    }
+                    self.renew(&e.to_string());
+                }
             }
         }
         all_failed(batch, &shared.path, "the file cannot be opened")
@@ -96,6 +105,7 @@ impl Writer<'_> {
     /// Puts the damaged file aside and begins a new one.
     fn renew(&mut self, message: &str) {
         self.db = None;
+        self.shared.known.clear();
         if let Err(e) = db::move_aside(&self.shared.path, KIND, message) {
             log::error!("{e}");
         }
@@ -141,16 +151,33 @@ impl Writer<'_> {
     }
 }
 
-fn write_batch(db: &Connection, batch: &[Op], path: &Path) -> rusqlite::Result<Results> {
+fn write_batch(
+    db: &Connection,
+    known: &Known,
+    batch: &[Op],
+    path: &Path,
+) -> rusqlite::Result<Results> {
     let tx = db.unchecked_transaction()?;
     let mut results: Results = Vec::with_capacity(batch.len());
     for op in batch {
-        match work::apply(&tx, &op.work) {
+        match work::apply(&tx, known, &op.work) {
             Ok(outcome) => results.push(Ok(outcome)),
             // The disk is full or the like: the database has rolled everything back.
             Err(e) if db::is_damage(&e) || db.is_autocommit() => return Err(e),
             Err(e) => results.push(Err(db::fail("write", path)(e))),
         }
+    }
+    // A job's row may be long: its time is written once for all returns that share the commit.
+    let mut ends = HashMap::new();
+    for (op, result) in batch.iter().zip(&results) {
+        if let (Work::Return(ret), Ok(Outcome::Return(Stored::New))) = (&op.work, result)
+            && let Some(text) = &ret.endtime
+        {
+            ends.insert(ret.jid.as_str(), text.as_str());
+        }
+    }
+    for (jid, text) in ends {
+        work::set_endtime(&tx, jid, text)?;
     }
     tx.commit()?;
     Ok(results)
