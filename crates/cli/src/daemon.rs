@@ -48,7 +48,12 @@ pub(crate) fn minion_runtime() -> Result<Runtime, Failure> {
 
 /// The runtime of the master: a thread for each core.
 pub(crate) fn master_runtime() -> Result<Runtime, Failure> {
+    // What computes or waits for the disk has threads of its own. One thread for the sockets of a
+    // small machine never wakes another to share its work with, which would cost more than most
+    // messages do.
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Ok(Builder::new_multi_thread()
+        .worker_threads((cores / 2).clamp(1, 16))
         .enable_all()
         .thread_keep_alive(Duration::from_secs(5))
         .build()?)

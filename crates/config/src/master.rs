@@ -118,6 +118,11 @@ with_shared_options! { define_options {
     zmq_heartbeat_timeout: i64 = Quiet(&Int(30000)) => Honoured;
     /// Open files the master asks the system for.
     max_open_files: i64 = Int(100_000) => Honoured;
+    /// Connections to each port from one address; more are closed at once. 0: any number.
+    max_connections_per_address: i64 = Quiet(&Int(50_000)) => Honoured;
+    /// Connections to each port accepted in a second, and at once after a pause; more wait in the
+    /// system (`zmq_backlog`). 0: any number.
+    max_accepts_per_second: i64 = Quiet(&Int(10_000)) => Honoured;
     /// Seconds a command waits for returns before it asks who still works on it.
     timeout: i64 = Int(5) => Honoured;
     /// Seconds that question waits for answers.

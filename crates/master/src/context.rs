@@ -12,6 +12,7 @@ use saltern_store::cache::DataCache;
 use saltern_store::pki::{AcceptedKey, Pki};
 use saltern_store::requests::SeenRequests;
 use saltern_store::sessions::Sessions;
+use saltern_transport::zeromq::{Places, Publisher, Router};
 use saltern_value::Map;
 use saltern_wire::command::RootKeys;
 use saltern_wire::session::ReplayGuard;
@@ -30,6 +31,16 @@ use crate::publish::Outlet;
 use crate::readiness::Readiness;
 use crate::running::Running;
 use crate::targets::Targets;
+
+/// The sockets of a master, for those who look at their counts.
+pub(crate) struct Net {
+    /// Requests.
+    pub(crate) router: Arc<Router>,
+    /// Publications.
+    pub(crate) publisher: Arc<Publisher>,
+    /// The open files both share.
+    pub(crate) places: Arc<Places>,
+}
 
 /// The parts of one master.
 pub(crate) struct Shared {
@@ -88,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) cores: Arc<Semaphore>,
     /// The port minions subscribe at.
     pub(crate) publish_port: u16,
+    /// The sockets.
+    pub(crate) net: Net,
     /// Minions with their proved tokens.
     pub(crate) minions: Mutex<HashMap<MinionId, Arc<AcceptedMinion>>>,
 }

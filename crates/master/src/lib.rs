@@ -1,6 +1,7 @@
 //! The master: accepts minions, answers them, publishes jobs to them and keeps what they return.
 //! Everything that comes from the network is proved by `saltern-wire` before it gets to a handler.
 
+mod at_once;
 mod authz;
 mod context;
 mod counters;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use saltern_base::MinionId;
-use saltern_store::pki::{KeyState, Pki};
+use saltern_store::pki::Pki;
 use saltern_transport::zeromq::Publisher;
 use saltern_value::Map;
 
@@ -46,13 +46,13 @@ impl Presence {
     /// The accepted minions that are connected, with their addresses. A minion whose connection
     /// has no name counts when a connection comes from where its last request came from.
     pub(crate) fn connected(&self) -> BTreeMap<String, IpAddr> {
-        let accepted: BTreeSet<String> =
-            self.pki.ids(KeyState::Accepted).unwrap_or_default().into_iter().collect();
+        let accepted = self.pki.accepted_ids().unwrap_or_default();
+        let is_accepted = |id: &str| accepted.binary_search_by(|a| a.as_str().cmp(id)).is_ok();
         let mut connected = BTreeMap::new();
         let mut unnamed = BTreeSet::new();
         for peer in self.publisher.peers() {
             match String::from_utf8(peer.identity) {
-                Ok(id) if accepted.contains(&id) => {
+                Ok(id) if is_accepted(&id) => {
                     connected.insert(id, peer.peer.ip());
                 }
                 _ => {
@@ -62,7 +62,7 @@ impl Presence {
         }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for (id, ip) in seen.iter() {
-            if unnamed.contains(ip) && accepted.contains(id.as_str()) {
+            if unnamed.contains(ip) && is_accepted(id.as_str()) {
                 connected.entry(id.to_string()).or_insert(*ip);
             }
         }
@@ -77,7 +77,7 @@ impl Presence {
 
     /// Whether a connection has given itself this name.
     pub(crate) fn is_named(&self, id: &str) -> bool {
-        self.publisher.peers().iter().any(|peer| peer.identity == id.as_bytes())
+        self.publisher.has_named(id.as_bytes())
     }
 
     /// The data of the two presence events: who is there, and who came and went since the last

@@ -8,7 +8,7 @@ use saltern_base::Jid;
 use saltern_crypto::CryptoError;
 use saltern_event::tags;
 use saltern_store::jobs::NewJob;
-use saltern_transport::zeromq::Publisher;
+use saltern_transport::zeromq::{Audience, Publisher};
 use saltern_value::{Map, Value};
 use saltern_wire::command::Publish;
 use saltern_wire::publish::{Job, Sealer};
@@ -16,6 +16,7 @@ use saltern_wire::topic;
 
 use crate::context::Shared;
 use crate::keys::Keys;
+use crate::targets::Reach;
 
 /// A job that went out.
 pub(crate) struct Published {
@@ -97,6 +98,7 @@ impl Shared {
         if expected.minions.is_empty() {
             return Err(PublishError::Nobody(shown_tgt));
         }
+        let reach = expected.reach;
         let published = Published { jid, minions: expected.minions, missing: expected.missing };
         (job.tgt, job.tgt_type) = (tgt, tgt_type);
         let _sending = self.drain.publishing.read().await;
@@ -108,7 +110,7 @@ impl Shared {
         sent.ret = job.ret;
         sent.to = job.to;
         let minions = published.minions.clone();
-        self.compute(move |shared| shared.outlet.send(&sent, &minions))
+        self.compute(move |shared| shared.outlet.send(&sent, &minions, &reach))
             .await
             .map_err(PublishError::Failed)?
             .map_err(|e| PublishError::Failed(e.to_string()))?;
@@ -194,22 +196,30 @@ impl Outlet {
     ///
     /// # Errors
     /// When OpenSSL fails.
-    fn send(&self, job: &Job, minions: &[String]) -> Result<(), CryptoError> {
+    fn send(&self, job: &Job, minions: &[String], reach: &Reach) -> Result<(), CryptoError> {
         let mut sealer = self.lock();
         let payload: Arc<[u8]> = sealer.seal(job)?.into();
         let mut dropped = 0;
         if !self.filtering {
-            dropped += self.publisher.publish(None, Arc::clone(&payload)).dropped;
+            let topics: Vec<String>;
+            let audience = match reach {
+                Reach::Everybody => Audience::Everybody { topic: topic::BROADCAST },
+                Reach::Minions(ids) => {
+                    topics = ids.iter().map(|id| topic::of_minion(id)).collect();
+                    Audience::Topics(&topics)
+                }
+            };
+            dropped += self.publisher.deliver(audience, payload).dropped;
         } else if topic::is_addressed(&job.tgt_type) {
             for id in minions {
                 let topic = topic::of_minion(id);
                 dropped += self.publisher.publish(Some(&topic), Arc::clone(&payload)).dropped;
             }
         } else {
-            dropped += self.publisher.publish(Some(topic::BROADCAST), Arc::clone(&payload)).dropped;
+            dropped += self.publisher.publish(Some(topic::BROADCAST), payload).dropped;
         }
         if dropped > 0 {
-            log::warn!("Job {}: {dropped} subscribers had no room for it (pub_hwm)", job.jid);
+            log::warn!("Job {}: {dropped} subscribers did not get it (pub_hwm, or gone)", job.jid);
         }
         Ok(())
     }

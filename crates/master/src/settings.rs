@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -13,11 +14,12 @@ use saltern_crypto::{HashType, SigAlgo};
 use saltern_event::BusOptions;
 use saltern_fileserver::{FileServer, PushSettings};
 use saltern_pillar::{Compiler, DiskFiles, MergeStrategy, Renderer};
-use saltern_transport::zeromq::{Heartbeat, PublisherOptions, RouterOptions};
+use saltern_transport::zeromq::{Heartbeat, Places, PublisherOptions, RouterOptions};
 use saltern_transport::{Keepalive, ListenOptions};
 use saltern_value::{Map, Value};
 
 use crate::StartError;
+use crate::at_once;
 use crate::jobs;
 use crate::keys::autosign::Autosign;
 
@@ -76,14 +78,39 @@ fn listen(opts: &MasterOptions) -> ListenOptions {
         interval: seconds(opts.tcp_keepalive_intvl),
         count: (opts.tcp_keepalive_cnt > 0.0).then_some(opts.tcp_keepalive_cnt as u32),
     };
-    ListenOptions { backlog: u32::try_from(opts.zmq_backlog).unwrap_or(1000), keepalive }
+    // Salt's default is smaller than most fleets: when all of one come back at once, those for whom
+    // there is no room try again after a second. The system bounds it (net.core.somaxconn).
+    let backlog = match u32::try_from(opts.zmq_backlog) {
+        Ok(BACKLOG) | Err(_) => BACKLOG_DEFAULT,
+        Ok(backlog) => backlog,
+    };
+    ListenOptions { backlog, keepalive }
 }
 
-pub(crate) fn router(opts: &MasterOptions) -> RouterOptions {
-    RouterOptions { listen: listen(opts), ..RouterOptions::default() }
+/// Salt's default of `zmq_backlog`, and ours.
+const BACKLOG: u32 = 1000;
+const BACKLOG_DEFAULT: u32 = 4096;
+
+fn per_address(opts: &MasterOptions) -> usize {
+    usize::try_from(opts.max_connections_per_address).unwrap_or(0)
 }
 
-pub(crate) fn publisher(opts: &MasterOptions) -> PublisherOptions {
+fn accept_rate(opts: &MasterOptions) -> u32 {
+    u32::try_from(opts.max_accepts_per_second).unwrap_or(0)
+}
+
+pub(crate) fn router(opts: &MasterOptions, places: &Arc<Places>) -> RouterOptions {
+    RouterOptions {
+        listen: listen(opts),
+        max_per_address: per_address(opts),
+        accept_rate: accept_rate(opts),
+        places: Some(Arc::clone(places)),
+        at_once: Some(at_once::answer),
+        ..RouterOptions::default()
+    }
+}
+
+pub(crate) fn publisher(opts: &MasterOptions, places: &Arc<Places>) -> PublisherOptions {
     let milliseconds = |value: i64| u64::try_from(value).ok().filter(|ms| *ms > 0);
     let default = PublisherOptions::default();
     // Salt 3006 has no heartbeat on its publish port; ours has the one of 3008 unless it is turned
@@ -99,7 +126,15 @@ pub(crate) fn publisher(opts: &MasterOptions) -> PublisherOptions {
         },
     };
     let hwm = usize::try_from(opts.pub_hwm).ok().filter(|hwm| *hwm > 0);
-    PublisherOptions { listen: listen(opts), hwm: hwm.unwrap_or(default.hwm), heartbeat, ..default }
+    PublisherOptions {
+        listen: listen(opts),
+        max_per_address: per_address(opts),
+        accept_rate: accept_rate(opts),
+        places: Some(Arc::clone(places)),
+        hwm: hwm.unwrap_or(default.hwm),
+        heartbeat,
+        ..default
+    }
 }
 
 pub(crate) fn bus(opts: &MasterOptions) -> BusOptions {

@@ -18,7 +18,7 @@ use saltern_store::pki::{
 use saltern_store::requests::SeenRequests;
 use saltern_store::root_key;
 use saltern_store::sessions::Sessions;
-use saltern_transport::zeromq::{Publisher, Router};
+use saltern_transport::zeromq::{Places, Publisher, Router};
 use saltern_wire::command::RootKeys;
 use saltern_wire::limits;
 use saltern_wire::publish::Sealer;
@@ -26,7 +26,7 @@ use saltern_wire::session::ReplayGuard;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::StartError;
-use crate::context::Shared;
+use crate::context::{Net, Shared};
 use crate::counters::Counters;
 use crate::drain::Drain;
 use crate::herd::Herd;
@@ -67,7 +67,8 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
 
     let soft = open_files::raise(opts.max_open_files);
     open_files::check(pki.ids(KeyState::Accepted)?.len(), soft);
-    let (router, publisher) = sockets(&opts)?;
+    let places = Places::of_this_process();
+    let (router, publisher) = sockets(&opts, &places)?;
     let bus = Bus::bind(&BusPaths::master(&opts.sock_dir), settings::bus(&opts))
         .map_err(|source| StartError::Bus { sock_dir: opts.sock_dir.clone(), source })?;
 
@@ -103,6 +104,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         peer_jobs: Mutex::default(),
         cores: Arc::new(Semaphore::new(cores.max(2))),
         publish_port: publisher.local_addr().port(),
+        net: Net { router: Arc::clone(&router), publisher: Arc::clone(&publisher), places },
         minions: Mutex::default(),
         raw_opts: raw,
         opts,
@@ -174,13 +176,16 @@ fn keys(opts: &MasterOptions) -> Result<Keys, StartError> {
     Ok(Keys::new(identity, signature)?)
 }
 
-fn sockets(opts: &MasterOptions) -> Result<(Arc<Router>, Arc<Publisher>), StartError> {
+fn sockets(
+    opts: &MasterOptions,
+    places: &Arc<Places>,
+) -> Result<(Arc<Router>, Arc<Publisher>), StartError> {
     let (requests, publications) = settings::addresses(opts)?;
     let failed = |address, option| move |source| StartError::Listen { address, option, source };
-    let publisher = Publisher::bind(publications, settings::publisher(opts))
+    let publisher = Publisher::bind(publications, settings::publisher(opts, places))
         .map_err(failed(publications, "publish_port"))?;
-    let router =
-        Router::bind(requests, settings::router(opts)).map_err(failed(requests, "ret_port"))?;
+    let router = Router::bind(requests, settings::router(opts, places))
+        .map_err(failed(requests, "ret_port"))?;
     log::info!("Starting the Salt Publisher on tcp://{}", publisher.local_addr());
     log::info!("Serving requests on tcp://{}", router.local_addr());
     Ok((Arc::new(router), Arc::new(publisher)))

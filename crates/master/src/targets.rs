@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use saltern_store::cache::DataCache;
-use saltern_store::pki::{KeyState, Pki};
-use saltern_target::{Expression, Options, Subject, expand_nodegroup};
+use saltern_store::pki::Pki;
+use saltern_target::{Expression, Options, Reads, Subject, expand_nodegroup};
 use saltern_value::{Map, Value};
 
 /// Resolves targets.
@@ -23,6 +23,19 @@ pub(crate) struct Expected {
     pub(crate) minions: Vec<String>,
     /// Ids that were named but are not accepted here.
     pub(crate) missing: Vec<String>,
+    /// Whom the publication has to reach.
+    pub(crate) reach: Reach,
+}
+
+/// Whom a publication has to reach so that all who are meant get it: minions of which nothing is
+/// kept judge for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everybody: all are meant, or only they can tell.
+    #[default]
+    Everybody,
+    /// These ids and no others.
+    Minions(Vec<String>),
 }
 
 impl Targets {
@@ -40,8 +53,8 @@ impl Targets {
     ///
     /// # Errors
     /// The pki directory's refusal.
-    pub(crate) fn accepted(&self) -> Result<Vec<String>, String> {
-        self.pki.ids(KeyState::Accepted).map_err(|e| e.to_string())
+    pub(crate) fn accepted(&self) -> Result<Arc<Vec<String>>, String> {
+        self.pki.accepted_ids().map_err(|e| e.to_string())
     }
 
     /// The minions a target means. With `greedy` those of which nothing is kept count as meant.
@@ -56,26 +69,50 @@ impl Targets {
         greedy: bool,
     ) -> Result<Expected, String> {
         let expression = self.parse(tgt, tgt_type, delimiter)?;
-        let needs = Needs::of(tgt, tgt_type);
+        let reads = expression.reads();
         let accepted = self.accepted()?;
-        let minions: Vec<String> = accepted
-            .iter()
-            .filter(|id| self.fits(&expression, id, needs, greedy))
-            .cloned()
-            .collect();
-        let missing = expression
-            .listed_ids()
-            .into_iter()
-            .filter(|id| accepted.binary_search_by(|a| a.as_str().cmp(id)).is_err())
-            .map(str::to_owned)
-            .collect();
-        Ok(Expected { minions, missing })
+        let is_accepted = |id: &str| accepted.binary_search_by(|a| a.as_str().cmp(id)).is_ok();
+        let listed = expression.listed_ids();
+        let missing: Vec<String> =
+            listed.iter().filter(|id| !is_accepted(id)).map(|id| (*id).to_owned()).collect();
+        let minions: Vec<String> = if tgt_type == "list" {
+            // The few that are named need no look at the many that are not.
+            let mut named: Vec<&str> = listed.into_iter().filter(|id| is_accepted(id)).collect();
+            named.sort_unstable();
+            named.dedup();
+            named.into_iter().map(str::to_owned).collect()
+        } else {
+            let fits = |id: &&String| self.fits(&expression, id, &reads, greedy);
+            accepted.iter().filter(fits).cloned().collect()
+        };
+        let reach = if reads.pillar || minions.len() == accepted.len() {
+            Reach::Everybody
+        } else if reads.grains {
+            self.with_unknown(&accepted, &minions)
+        } else {
+            Reach::Minions(minions.clone())
+        };
+        Ok(Expected { minions, missing, reach })
+    }
+
+    /// `minions`, and those accepted ones whose grains are not kept.
+    fn with_unknown(&self, accepted: &[String], minions: &[String]) -> Reach {
+        if !self.data_cache {
+            return Reach::Everybody;
+        }
+        let mut meant = minions.iter().peekable();
+        let all = accepted.iter().filter(|id| {
+            // Both are sorted.
+            let is_meant = meant.next_if(|next| next == id).is_some();
+            is_meant || !self.cache.has_grains(id)
+        });
+        Reach::Minions(all.cloned().collect())
     }
 
     /// Whether a target means this one minion; what is not kept about it does not match.
     pub(crate) fn means(&self, tgt: &Value, tgt_type: &str, id: &str) -> bool {
         self.parse(tgt, tgt_type, ":")
-            .is_ok_and(|expression| self.fits(&expression, id, Needs::of(tgt, tgt_type), false))
+            .is_ok_and(|expression| self.fits(&expression, id, &expression.reads(), false))
     }
 
     /// What minions are told instead of a node group: they do not know this master's groups.
@@ -116,32 +153,16 @@ impl Targets {
         Expression::parse(tgt_type, tgt, &options).map_err(|e| e.to_string())
     }
 
-    fn fits(&self, expression: &Expression, id: &str, needs: Needs, greedy: bool) -> bool {
-        let kept = |wanted: bool| wanted && self.data_cache;
-        let grains = kept(needs.grains).then(|| self.cache.grains(id)).flatten();
-        let pillar =
-            kept(needs.pillar).then(|| self.cache.pillar(id).unwrap_or_default()).flatten();
+    fn fits(&self, expression: &Expression, id: &str, reads: &Reads<'_>, greedy: bool) -> bool {
+        let grains = match reads {
+            Reads { grains: false, .. } => None,
+            _ if !self.data_cache => None,
+            Reads { all_grains: true, .. } => self.cache.grains(id),
+            Reads { keys, .. } => self.cache.grains_picked(id, keys),
+        };
+        let wanted = reads.pillar && self.data_cache;
+        let pillar = wanted.then(|| self.cache.pillar(id).unwrap_or_default()).flatten();
         let subject = Subject { id, grains: grains.as_ref(), pillar: pillar.as_ref() };
         if greedy { expression.matches_greedy(&subject) } else { expression.matches(&subject) }
-    }
-}
-
-/// What has to be unpacked to answer: most targets need only the id.
-#[derive(Clone, Copy)]
-struct Needs {
-    grains: bool,
-    pillar: bool,
-}
-
-impl Needs {
-    fn of(tgt: &Value, tgt_type: &str) -> Needs {
-        match tgt_type {
-            "glob" | "list" | "pcre" => Needs { grains: false, pillar: false },
-            "grain" | "grain_pcre" | "ipcidr" => Needs { grains: true, pillar: false },
-            "compound" if tgt.as_str().is_some_and(|t| !t.contains('@')) => {
-                Needs { grains: false, pillar: false }
-            }
-            _ => Needs { grains: true, pillar: true },
-        }
     }
 }

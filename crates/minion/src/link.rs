@@ -70,6 +70,8 @@ struct Keys {
     generation: u64,
     /// How many minions the master had at the last sign-in, where it said so.
     minions: Option<u64>,
+    /// The master sends publications to those who take their topics only.
+    topics: bool,
     master_key: PublicKey,
 }
 
@@ -87,6 +89,7 @@ impl Link {
             opener: opener(&access, credentials),
             generation: 0,
             minions: credentials.hints.minions,
+            topics: credentials.hints.topics,
             master_key: credentials.master_key.clone(),
         };
         Link {
@@ -221,12 +224,14 @@ impl Link {
         self.keys().generation
     }
 
-    /// The topics to subscribe to: everything, unless masters address their publications.
+    /// The topics to subscribe to: everything, unless the master addresses its publications, as one
+    /// of ours says when it signs us in and `zmq_filtering` says of others.
     pub(crate) fn topics(&self) -> Vec<Vec<u8>> {
-        if !self.access.opts.zmq_filtering {
+        let keys = self.keys();
+        if !keys.topics && !self.access.opts.zmq_filtering {
             return vec![Vec::new()];
         }
-        self.keys().opener.topics().iter().map(|t| t.as_bytes().to_vec()).collect()
+        keys.opener.topics().iter().map(|t| t.as_bytes().to_vec()).collect()
     }
 
     /// The payload of a message, when its topic is ours.
@@ -278,6 +283,7 @@ impl Link {
         self.access.keys.remember(self.master, &credentials.master_key, store && used);
         let mut keys = self.keys();
         keys.minions = credentials.hints.minions;
+        keys.topics = credentials.hints.topics;
         keys.master_key = credentials.master_key.clone();
         keys.session = ClientSession::new(&self.access.identity, &credentials);
         keys.opener.rekey(&credentials);

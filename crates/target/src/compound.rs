@@ -5,7 +5,7 @@ use saltern_value::Map;
 use crate::matcher::{Matcher, Part};
 use crate::nodegroup::expand_nodegroup;
 use crate::path::Mode;
-use crate::{Options, Subject, TargetError};
+use crate::{Options, Reads, Subject, TargetError};
 
 /// Nesting of parentheses.
 const MAX_DEPTH: usize = 100;
@@ -31,6 +31,15 @@ impl Node {
             Node::And(nodes) => nodes.iter().all(|n| n.matches(subject, greedy)),
             Node::Or(nodes) => nodes.iter().any(|n| n.matches(subject, greedy)),
             Node::Empty => false,
+        }
+    }
+
+    pub(crate) fn reads<'a>(&'a self, reads: &mut Reads<'a>) {
+        match self {
+            Node::Leaf(matcher) => matcher.reads(reads),
+            Node::Not(node) => node.reads(reads),
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().for_each(|n| n.reads(reads)),
+            Node::Empty => {}
         }
     }
 

@@ -69,6 +69,19 @@ impl std::fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
+/// What of a minion has to be known to tell whether a target means it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads<'a> {
+    /// Its grains, or some of them.
+    pub grains: bool,
+    /// Any grain may be looked at; otherwise only those in `keys`, and those whose key is no text.
+    pub all_grains: bool,
+    /// Names of grains, sorted.
+    pub keys: Vec<&'a str>,
+    /// Its pillar.
+    pub pillar: bool,
+}
+
 /// A compiled target.
 #[derive(Debug)]
 pub struct Expression(Node);
@@ -120,6 +133,16 @@ impl Expression {
     #[must_use]
     pub fn matches_greedy(&self, subject: &Subject<'_>) -> bool {
         self.0.matches(subject, true)
+    }
+
+    /// What of a minion has to be known to answer.
+    #[must_use]
+    pub fn reads(&self) -> Reads<'_> {
+        let mut reads = Reads::default();
+        self.0.reads(&mut reads);
+        reads.keys.sort_unstable();
+        reads.keys.dedup();
+        reads
     }
 
     /// The ids a list target (also `L@` in a compound, not behind `not`) names, so that a master

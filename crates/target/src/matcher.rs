@@ -6,7 +6,7 @@ use saltern_value::Map;
 
 use crate::ip::IpTarget;
 use crate::path::{Mode, PathPattern};
-use crate::{Glob, Regex, Subject, TargetError};
+use crate::{Glob, Reads, Regex, Subject, TargetError};
 
 /// Which data a path target looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,25 @@ impl Matcher {
     }
 
     /// `greedy`: what the answer depends on and is not known counts as matching.
+    /// Notes what of a minion has to be known to answer.
+    pub(crate) fn reads<'a>(&'a self, reads: &mut Reads<'a>) {
+        match self {
+            Matcher::Never | Matcher::Glob(_) | Matcher::Pcre(_) | Matcher::List(_) => {}
+            Matcher::Path(Part::Grains, path) => {
+                reads.grains = true;
+                match path.root() {
+                    Some(key) => reads.keys.push(key),
+                    None => reads.all_grains = true,
+                }
+            }
+            Matcher::Path(Part::Pillar, _) => reads.pillar = true,
+            Matcher::Ip(_) => {
+                reads.grains = true;
+                reads.keys.extend(["ipv4", "ipv6"]);
+            }
+        }
+    }
+
     pub(crate) fn matches(&self, subject: &Subject<'_>, greedy: bool) -> bool {
         let known = |part: Option<&Map>, test: &dyn Fn(&Map) -> bool| part.map_or(greedy, test);
         match self {

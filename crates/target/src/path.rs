@@ -85,6 +85,11 @@ impl PathPattern {
         walk.paths(Data::Map(data), 0, &self.delimiter)
     }
 
+    /// The only member of the data that is looked at; `None` when it may be any.
+    pub(crate) fn root(&self) -> Option<&str> {
+        self.expr.split(&*self.delimiter).next().filter(|key| *key != "*")
+    }
+
     fn tail(&self, offset: usize) -> &str {
         self.expr.get(offset..).unwrap_or_default()
     }

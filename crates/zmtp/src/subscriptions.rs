@@ -44,6 +44,11 @@ impl Subscriptions {
         self.0.iter().any(|prefix| first_frame.starts_with(prefix))
     }
 
+    /// The prefixes, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
     /// Whether nothing at all is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -76,7 +76,9 @@ enum Kept {
 
 /// The accepted minions a call means; all of them without a target.
 fn targeted(call: &RunnerCall) -> Result<Vec<String>, String> {
-    let Some(tgt) = call.args.get("tgt") else { return call.shared.targets.accepted() };
+    let Some(tgt) = call.args.get("tgt") else {
+        return Ok(call.shared.targets.accepted()?.to_vec());
+    };
     let tgt_type = call.args.text("tgt_type").unwrap_or_else(|| "glob".to_owned());
     Ok(call.shared.targets.expected(tgt, &tgt_type, ":", false)?.minions)
 }

@@ -129,7 +129,7 @@ fn list_state(call: &RunnerCall) -> Result<Value, String> {
 fn list_not_state(call: &RunnerCall) -> Result<Value, String> {
     let connected = call.shared.presence.connected();
     let subset = subset(call);
-    let mut ids = call.shared.targets.accepted()?;
+    let mut ids = call.shared.targets.accepted()?.to_vec();
     ids.retain(|id| {
         !connected.contains_key(id) && subset.as_ref().is_none_or(|subset| subset.contains(id))
     });

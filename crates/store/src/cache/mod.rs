@@ -106,6 +106,13 @@ impl DataCache {
         unpack(&self.grains_packed(id)?)
     }
 
+    /// Some grains of a minion: those named, and those whose name is no text. The others are not
+    /// unpacked.
+    #[must_use]
+    pub fn grains_picked(&self, id: &str, names: &[&str]) -> Option<Map> {
+        msgpack::pick(&self.grains_packed(id)?, names).ok()
+    }
+
     /// The packed grains of a minion (MessagePack), without unpacking.
     #[must_use]
     pub fn grains_packed(&self, id: &str) -> Option<Arc<[u8]>> {

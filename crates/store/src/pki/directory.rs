@@ -10,6 +10,7 @@ use std::{fs, io};
 use saltern_base::{MinionId, atomic_file};
 use saltern_crypto::PublicKey;
 
+use super::roster::Roster;
 use crate::StoreError;
 use crate::fs_util::{make_dir, read_small, remove, stat, sync_dir};
 use crate::stamp::Stamp;
@@ -117,6 +118,7 @@ const MAX_CACHED: usize = 16_384;
 pub struct Pki {
     dir: PathBuf,
     parsed: RwLock<HashMap<MinionId, (Stamp, PublicKey)>>,
+    pub(super) roster: Roster,
 }
 
 impl Pki {
@@ -133,7 +135,7 @@ impl Pki {
             make_dir(&dir.join(state.dir_name()), mode)?;
         }
         make_dir(&dir.join(AUTOSIGN_DIR), mode)?;
-        Ok(Pki { dir: dir.to_owned(), parsed: RwLock::default() })
+        Ok(Pki { dir: dir.to_owned(), parsed: RwLock::default(), roster: Roster::default() })
     }
 
     /// The directory itself.

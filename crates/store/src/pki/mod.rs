@@ -4,6 +4,7 @@
 mod directory;
 mod master_key;
 mod rollover;
+mod roster;
 mod signature;
 #[cfg(test)]
 mod tests;

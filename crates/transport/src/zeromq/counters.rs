@@ -29,12 +29,14 @@ pub enum CloseReason {
     NoRoom,
     /// A read or write failed.
     Io,
-    /// The server was closed.
+    /// The server was closed, or did not want this peer any more.
     Shutdown,
+    /// It was idle, and open files ran short.
+    GaveWay,
 }
 
 impl CloseReason {
-    const ALL: [CloseReason; 10] = [
+    const ALL: [CloseReason; 11] = [
         CloseReason::Peer,
         CloseReason::Garbage,
         CloseReason::TooLong,
@@ -45,6 +47,7 @@ impl CloseReason {
         CloseReason::NoRoom,
         CloseReason::Io,
         CloseReason::Shutdown,
+        CloseReason::GaveWay,
     ];
 
     /// Whether somebody should know: the ordinary ends of a connection are not worth a line.
@@ -66,6 +69,7 @@ impl fmt::Display for CloseReason {
             CloseReason::NoRoom => "no room",
             CloseReason::Io => "read or write failed",
             CloseReason::Shutdown => "server closed",
+            CloseReason::GaveWay => "idle while open files run short (max_open_files)",
         })
     }
 }
@@ -81,8 +85,13 @@ pub struct Counters {
     pub messages: u64,
     /// Requests of another shape than `["", body]`.
     pub bad_shape: u64,
-    /// Replies whose peer was gone (router) or messages a full queue had no room for (publisher).
+    /// Replies whose peer was gone (router); messages a full queue had no room for, or whose
+    /// subscriber was gone before they were written (publisher).
     pub dropped: u64,
+    /// Times that accepting a connection failed, mostly for want of open files.
+    pub accept_failed: u64,
+    /// Times that accepting waited because of the bound on its rate.
+    pub accept_waited: u64,
     /// Closed connections by reason, in the order of [`CloseReason`]; zero counts are left out.
     pub closed: Vec<(CloseReason, u64)>,
 }
@@ -104,6 +113,8 @@ pub(crate) struct Tally {
     pub(crate) messages: AtomicU64,
     bad_shape: AtomicU64,
     dropped: AtomicU64,
+    accept_failed: AtomicU64,
+    accept_waited: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     logs: [Throttle; CloseReason::ALL.len()],
     shape_log: Throttle,
@@ -119,6 +130,8 @@ impl Tally {
             messages: AtomicU64::new(0),
             bad_shape: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            accept_failed: AtomicU64::new(0),
+            accept_waited: AtomicU64::new(0),
             closed: Default::default(),
             logs: Default::default(),
             shape_log: Throttle::default(),
@@ -163,7 +176,12 @@ impl Tally {
         }
     }
 
+    pub(crate) fn accepting_waits(&self) {
+        self.accept_waited.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn accept_failed(&self, error: &std::io::Error) {
+        self.accept_failed.fetch_add(1, Relaxed);
         if self.accept_log.permits() {
             log::error!("{}: cannot accept connections: {error}; trying on", self.name);
         }
@@ -178,6 +196,8 @@ impl Tally {
             messages: self.messages.load(Relaxed),
             bad_shape: self.bad_shape.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            accept_failed: self.accept_failed.load(Relaxed),
+            accept_waited: self.accept_waited.load(Relaxed),
             closed: closed.filter(|(_, count)| *count > 0).collect(),
         }
     }

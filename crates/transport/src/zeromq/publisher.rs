@@ -1,41 +1,46 @@
 //! The publish server of a master (PUB, port 4505).
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use saltern_zmtp::{
-    Config, Error, Event, Limits, SocketType, Subscriptions, encode_ping, frame_head,
+    Config, Connection, Error, Event, Limits, SocketType, Subscriptions, encode_ping,
 };
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Heartbeat;
 use super::counters::{CloseReason, Counters};
-use super::link::{Encoded, Flow, Link, LinkError};
-use super::server::{Acceptor, Bound, Ended, Place, Registry, Stage, Wake, lock};
+use super::link::{Encoded, LinkError, Output, read_some, ready};
+use super::places::{Places, Role};
+use super::server::{Acceptor, Bound, Bounds, Ended, Id, Peer, Place, Registry, Stage, lock};
+use super::timer::Timer;
+use super::topics::Topics;
 use crate::net::ListenOptions;
 
 /// Bytes of a topic a subscriber may ask for.
 const TOPIC_MAX: usize = 1024;
-/// What is taken from a subscriber's queue at a time: messages, and bytes after which no more are.
-const BATCH: usize = 16;
-const BATCH_BYTES: usize = 256 << 10;
+/// Heartbeats a publisher sends in a second, to all peers that are silent: with more peers each is
+/// asked less often, so that a large idle fleet costs no more than this.
+const HEARTBEATS_A_SECOND: u32 = 100;
 
 /// Bounds and settings of a [`Publisher`].
 #[derive(Clone, Debug)]
 pub struct PublisherOptions {
     /// The listening socket.
     pub listen: ListenOptions,
-    /// Connections at a time. Never more than half of what the limit on open files leaves when
-    /// the socket is bound (raise that first: `max_open_files`).
+    /// Connections at a time.
     pub max_connections: usize,
     /// Connections at a time from one address; 0 sets no bound.
     pub max_per_address: usize,
+    /// Connections accepted in a second, and at once after a pause; 0 sets no bound.
+    pub accept_rate: u32,
+    /// The open files shared with other servers; `None`: none are shared.
+    pub places: Option<Arc<Places>>,
     /// Time for the ZMTP handshake.
     pub handshake_timeout: Duration,
     /// Messages waiting for one subscriber (`pub_hwm`).
@@ -55,6 +60,8 @@ impl Default for PublisherOptions {
             listen: ListenOptions::default(),
             max_connections: 100_000,
             max_per_address: 0,
+            accept_rate: 0,
+            places: None,
             handshake_timeout: Duration::from_secs(10),
             hwm: 1000,
             hwm_bytes: 64 << 20,
@@ -65,6 +72,18 @@ impl Default for PublisherOptions {
             }),
         }
     }
+}
+
+/// Whom a message without a topic of its own is for (see [`Publisher::deliver`]).
+#[derive(Clone, Copy, Debug)]
+pub enum Audience<'a> {
+    /// Every subscriber; those of topics get it under this one.
+    Everybody {
+        /// The topic that all of them take.
+        topic: &'a str,
+    },
+    /// Those who take one of these topics, and those who take everything.
+    Topics(&'a [String]),
 }
 
 /// What became of one published message.
@@ -100,10 +119,17 @@ impl Publisher {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(address: SocketAddr, options: PublisherOptions) -> io::Result<Publisher> {
-        let (max, per_address) = (options.max_connections, options.max_per_address);
-        let bound = Bound::new(address, &options.listen, "publisher", max, per_address)?;
+        let bounds = Bounds {
+            role: Role::Lasting,
+            max: options.max_connections,
+            max_per_address: options.max_per_address,
+            rate: options.accept_rate,
+            places: options.places.clone().unwrap_or_else(Places::of_this_process),
+        };
+        let bound = Bound::new(address, &options.listen, "publisher", bounds)?;
         let shared = Arc::new(Shared {
             registry: Arc::clone(&bound.registry),
+            topics: Mutex::default(),
             config: Arc::new(Config {
                 socket_type: SocketType::Pub,
                 identity: Vec::new(),
@@ -122,30 +148,59 @@ impl Publisher {
         self.accepting.address()
     }
 
-    /// Queues a message for every subscriber that wants it: `[topic, payload]`, or `[payload]`
-    /// without a topic. Never blocks. The payload is shared, not copied.
+    /// Sends a message to every subscriber that asked for the beginning of its first frame:
+    /// `[topic, payload]`, or `[payload]` without a topic. Never blocks: it is written at once to
+    /// those whose socket takes it, and queued for the others. The payload is shared, not copied.
     pub fn publish(&self, topic: Option<&str>, payload: impl Into<Arc<[u8]>>) -> PublishReport {
-        let payload = payload.into();
-        let mut head = Vec::with_capacity(topic.map_or(0, str::len) + 2 * saltern_zmtp::HEAD_MAX);
-        if let Some(topic) = topic {
-            frame_head(&mut head, topic.len(), true);
-            head.extend_from_slice(topic.as_bytes());
-        }
-        frame_head(&mut head, payload.len(), false);
-        let message = Arc::new(Encoded { head, payload });
+        let message = Encoded::new(topic, payload.into());
         let first = topic.map_or(&message.payload[..], str::as_bytes);
+        let wanting = lock(&self.shared.topics).wanting(first);
         let mut report = PublishReport::default();
-        let Shared { registry, options, .. } = &*self.shared;
-        registry.each(|connection| match connection.offer(first, &message, options) {
-            Offer::NotWanted => {}
-            Offer::Queued => report.delivered += 1,
-            Offer::Full => {
-                report.dropped += 1;
-                registry.tally.dropped(1, connection.peer, "its queue is full");
-            }
-        });
-        registry.tally.messages.fetch_add(report.delivered as u64, Ordering::Relaxed);
+        self.send(&wanting, &message, &mut report);
         report
+    }
+
+    /// Sends a message in the form in which each subscriber wants it: `[payload]` to those who take
+    /// everything, `[topic, payload]` to those who take topics. Otherwise as
+    /// [`Publisher::publish`].
+    pub fn deliver(&self, to: Audience<'_>, payload: impl Into<Arc<[u8]>>) -> PublishReport {
+        let payload = payload.into();
+        let (plain, topical) = {
+            let topics = lock(&self.shared.topics);
+            let of = |topic: &String| (topic.clone(), topics.only_of(topic.as_bytes()));
+            let topical: Vec<(String, Found)> = match to {
+                Audience::Everybody { topic } => vec![of(&topic.to_owned())],
+                Audience::Topics(list) => list.iter().map(of).collect(),
+            };
+            (topics.of(b""), topical)
+        };
+        let mut report = PublishReport::default();
+        for (topic, subscribers) in topical.iter().filter(|(_, who)| !who.is_empty()) {
+            let message = Encoded::new(Some(topic), Arc::clone(&payload));
+            self.send(subscribers, &message, &mut report);
+        }
+        self.send(&plain, &Encoded::new(None, payload), &mut report);
+        report
+    }
+
+    fn send(&self, to: &[(Id, Arc<Conn>)], message: &Arc<Encoded>, report: &mut PublishReport) {
+        let Shared { registry, options, .. } = &*self.shared;
+        let before = report.delivered;
+        for (_, connection) in to {
+            match connection.offer(message, options) {
+                Offer::Taken => report.delivered += 1,
+                Offer::Gone => {
+                    report.dropped += 1;
+                    registry.tally.dropped(1, connection.peer, "it is gone");
+                }
+                Offer::Full => {
+                    report.dropped += 1;
+                    registry.tally.dropped(1, connection.peer, "its queue is full");
+                }
+            }
+        }
+        let delivered = report.delivered - before;
+        registry.tally.messages.fetch_add(delivered as u64, Ordering::Relaxed);
     }
 
     /// Peers with at least one subscription.
@@ -175,6 +230,30 @@ impl Publisher {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.registry.open()
+    }
+
+    /// Whether a subscriber has given itself this identity.
+    #[must_use]
+    pub fn has_named(&self, identity: &[u8]) -> bool {
+        let mut found = false;
+        self.shared.registry.each(|connection| {
+            found = found || {
+                let state = lock(&connection.state);
+                *state.identity == *identity && !state.topics.is_empty()
+            };
+        });
+        found
+    }
+
+    /// Publications that wait for slow subscribers, and their bytes.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let mut waiting = (0, 0);
+        self.shared.registry.each(|connection| {
+            let state = lock(&connection.state);
+            waiting = (waiting.0 + state.output.shared(), waiting.1 + state.output.bytes());
+        });
+        waiting
     }
 
     /// Stops accepting; the port is free then. Those who are connected stay.
@@ -226,6 +305,9 @@ impl Publisher {
     }
 }
 
+/// Some subscribers.
+type Found = Vec<(Id, Arc<Conn>)>;
+
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.shared.registry.end();
@@ -235,14 +317,16 @@ impl Drop for Publisher {
 #[derive(Debug)]
 struct Shared {
     registry: Arc<Registry<Conn>>,
+    topics: Mutex<Topics<Conn>>,
     config: Arc<Config>,
     options: PublisherOptions,
 }
 
-/// The part of a connection that publishing sees.
+/// The part of a connection that publishing sees. Whoever holds the state may write to the socket.
 #[derive(Debug)]
 struct Conn {
     peer: SocketAddr,
+    stream: OnceLock<TcpStream>,
     state: Mutex<State>,
     /// To be closed as soon as its queue is empty.
     leaving: AtomicBool,
@@ -252,22 +336,28 @@ struct Conn {
 #[derive(Debug, Default)]
 struct State {
     topics: Subscriptions,
-    queue: VecDeque<Arc<Encoded>>,
-    /// Bytes in `queue`.
-    bytes: usize,
+    output: Output,
     identity: Box<[u8]>,
     dropped: u64,
+    /// Nothing is written any more.
+    gone: bool,
 }
 
 enum Offer {
-    NotWanted,
-    Queued,
+    Taken,
     Full,
+    Gone,
 }
 
 impl Conn {
     fn new(peer: SocketAddr) -> Conn {
-        Conn { peer, state: Mutex::default(), leaving: AtomicBool::new(false), wake: Notify::new() }
+        Conn {
+            peer,
+            stream: OnceLock::new(),
+            state: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
     }
 
     fn info(&self) -> SubscriberInfo {
@@ -279,138 +369,142 @@ impl Conn {
         }
     }
 
-    fn offer(&self, first: &[u8], message: &Arc<Encoded>, options: &PublisherOptions) -> Offer {
+    /// Writes a message at once when nothing waits before it, else queues it.
+    fn offer(&self, message: &Arc<Encoded>, options: &PublisherOptions) -> Offer {
         let mut state = lock(&self.state);
-        if !state.topics.wants(first) {
-            return Offer::NotWanted;
-        }
+        let Some(stream) = self.stream.get().filter(|_| !state.gone) else { return Offer::Gone };
+        let waiting = state.output.shared();
         // An empty queue takes any message, however long.
-        let fits = state.queue.is_empty()
-            || state.queue.len() < options.hwm.max(1)
-                && state.bytes + message.len() <= options.hwm_bytes;
+        let fits = waiting == 0
+            || waiting < options.hwm.max(1)
+                && state.output.bytes() + message.len() <= options.hwm_bytes;
         if !fits {
             state.dropped += 1;
             return Offer::Full;
         }
-        state.bytes += message.len();
-        state.queue.push_back(message.clone());
-        drop(state);
-        self.wake.notify_one();
-        Offer::Queued
-    }
-
-    /// Moves a batch of the queue to the link.
-    fn feed(&self, link: &mut Link) {
-        let mut state = lock(&self.state);
-        let mut bytes = 0;
-        for _ in 0..BATCH {
-            let Some(message) = state.queue.pop_front() else { break };
-            bytes += message.len();
-            link.send_shared(message);
-            if bytes >= BATCH_BYTES {
-                break;
+        match state.output.message_now(stream, message) {
+            Ok(true) => return Offer::Taken,
+            Ok(false) => {}
+            Err(_) => {
+                // The task of the connection finds the same error and ends it.
+                state.dropped += 1;
+                state.gone = true;
             }
         }
-        state.bytes -= bytes;
-        if state.queue.is_empty() {
-            // An idle subscriber holds no memory for its queue.
-            state.queue = VecDeque::new();
-        }
+        let gone = state.gone;
+        drop(state);
+        self.wake.notify_one();
+        if gone { Offer::Gone } else { Offer::Taken }
     }
 }
 
-impl Wake for Conn {
+impl Peer for Conn {
     fn wake(&self) {
         self.wake.notify_one();
     }
 }
 
 async fn serve(stream: TcpStream, place: Place<Conn>, shared: Arc<Shared>) {
-    let now = Instant::now();
+    let connection = &place.connection;
+    let stream = connection.stream.get_or_init(|| stream);
+    let mut greeting = Vec::with_capacity(saltern_zmtp::GREETING_LEN);
+    let protocol = Connection::new(shared.config.clone(), &mut greeting);
     let mut session = Session {
-        link: Link::new(stream, shared.config.clone()),
-        last_sign: now,
+        protocol,
+        stream,
+        last_sign: Instant::now(),
         pinged: None,
         blocked: false,
-        connection: &place.connection,
+        id: place.id,
+        connection,
         shared: &shared,
     };
-    let Ended(reason, detail) = session.run().await;
-    shared.registry.tally.close(reason, place.peer, &detail);
+    let Ended(reason, detail) = match session.queue(greeting) {
+        Ok(()) => session.run().await,
+        Err(ended) => ended,
+    };
+    let (topics, unsent) = {
+        let mut state = lock(&connection.state);
+        state.gone = true;
+        let output = std::mem::take(&mut state.output);
+        (std::mem::take(&mut state.topics), output.shared())
+    };
+    {
+        let mut index = lock(&shared.topics);
+        topics.iter().for_each(|topic| index.remove(topic, place.id));
+    }
+    let tally = &shared.registry.tally;
+    if unsent > 0 {
+        tally.dropped(unsent, place.peer, "it is gone");
+    }
+    tally.close(reason, place.peer, &detail);
 }
 
 struct Session<'a> {
-    link: Link,
+    protocol: Connection,
+    stream: &'a TcpStream,
     /// When the peer last gave a sign of life; until the handshake, when it connected.
     last_sign: Instant,
     /// When the PING was sent that waits for a sign of life.
     pinged: Option<Instant>,
     /// The socket was full when last written to.
     blocked: bool,
-    connection: &'a Conn,
+    id: Id,
+    connection: &'a Arc<Conn>,
     shared: &'a Shared,
 }
 
 impl Session<'_> {
     async fn run(&mut self) -> Ended {
+        let mut timer = Timer::default();
         loop {
-            if let Err(ended) = self.step().await {
+            if let Err(ended) = self.step(&mut timer).await {
                 // Best effort: the reason of a refused handshake is worth a try.
-                let _ = self.link.flush();
+                let _ = lock(&self.connection.state).output.flush(self.stream);
                 return ended;
             }
         }
     }
 
     /// Does what can be done now, then waits for something to happen.
-    async fn step(&mut self) -> Result<(), Ended> {
+    async fn step(&mut self, timer: &mut Timer) -> Result<(), Ended> {
         self.write()?;
         let stage = self.shared.registry.stage();
         let leaving = stage == Stage::Draining || self.connection.leaving.load(Ordering::Acquire);
-        if stage == Stage::Ended || leaving && self.link.is_flushed() {
+        if stage == Stage::Ended || leaving && !self.blocked {
             return Err(CloseReason::Shutdown.into());
         }
         let deadline = self.deadline();
-        let timer = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.connection.wake.notified() => Ok(()),
-            ready = self.link.ready(true) => {
+            ready = ready(self.stream, true, self.blocked) => {
                 let ready = ready.map_err(LinkError::from)?;
                 if ready.is_readable() || ready.is_read_closed() {
                     self.read()?;
                 }
                 Ok(())
             }
-            () = timer => self.on_deadline(),
+            () = timer.wait(deadline) => self.on_deadline(),
         }
     }
 
-    /// Writes until the queue is empty or the socket full.
+    /// Writes until nothing waits or the socket is full.
     fn write(&mut self) -> Result<(), Ended> {
-        loop {
-            if self.link.is_flushed() {
-                self.connection.feed(&mut self.link);
-                if self.link.is_flushed() {
-                    return Ok(());
-                }
-            }
-            let wrote = self.link.flush()?;
-            if self.blocked && wrote > 0 && self.link.connection().is_open() {
-                // It takes bytes it was slow to take: that is a sign of life too, and its answer
-                // to a PING may stand behind many of them.
-                self.alive();
-            }
-            self.blocked = !self.link.is_flushed();
-            if self.blocked {
-                return Ok(());
-            }
+        let mut state = lock(&self.connection.state);
+        if state.gone {
+            return Err(CloseReason::Peer.into());
         }
+        let wrote = state.output.flush(self.stream)?;
+        let blocked = !state.output.is_empty();
+        drop(state);
+        if self.blocked && wrote > 0 && self.protocol.is_open() {
+            // It takes bytes it was slow to take: that is a sign of life too, and its answer
+            // to a PING may stand behind many of them.
+            self.alive();
+        }
+        self.blocked = blocked;
+        Ok(())
     }
 
     fn alive(&mut self) {
@@ -420,21 +514,30 @@ impl Session<'_> {
 
     fn deadline(&self) -> Option<Instant> {
         let options = &self.shared.options;
-        if !self.link.connection().is_open() {
+        if !self.protocol.is_open() {
             return Some(self.last_sign + options.handshake_timeout);
         }
         let heartbeat = options.heartbeat?;
-        if !self.link.connection().peer_answers_pings() {
+        if !self.protocol.peer_answers_pings() {
             return None;
         }
         Some(match self.pinged {
             Some(pinged) => pinged + heartbeat.timeout,
-            None => self.last_sign + heartbeat.interval,
+            None => self.last_sign + heartbeat.interval.max(self.least_interval()),
         })
     }
 
+    /// Time between heartbeats to one peer by which those to all are not too many.
+    fn least_interval(&self) -> Duration {
+        let peers = u32::try_from(self.shared.registry.open()).unwrap_or(u32::MAX);
+        Duration::from_secs(1).saturating_mul(peers) / HEARTBEATS_A_SECOND
+    }
+
     fn on_deadline(&mut self) -> Result<(), Ended> {
-        if !self.link.connection().is_open() {
+        if self.deadline().is_none_or(|deadline| Instant::now() < deadline) {
+            return Ok(());
+        }
+        if !self.protocol.is_open() {
             return Err(CloseReason::HandshakeTimeout.into());
         }
         if self.pinged.is_some() {
@@ -443,34 +546,53 @@ impl Session<'_> {
         let mut ping = Vec::with_capacity(16);
         // No TTL: a busy master must not make its minions leave.
         encode_ping(&mut ping, 0, &[]);
-        self.link.send_control(ping);
+        self.queue(ping)?;
         self.pinged = Some(Instant::now());
         Ok(())
     }
 
+    fn queue(&self, commands: Vec<u8>) -> Result<(), Ended> {
+        Ok(lock(&self.connection.state).output.control(commands)?)
+    }
+
     fn read(&mut self) -> Result<(), Ended> {
-        let max = self.shared.options.max_subscriptions;
-        let Session { link, connection, .. } = self;
-        let (mut too_many, mut opened) = (false, false);
-        let read = link.read(&mut |event| {
-            let mut state = lock(&connection.state);
-            match event {
-                Event::Ready(peer) => {
-                    state.identity = peer.identity.into_boxed_slice();
-                    opened = true;
+        let mut control = Vec::new();
+        let Session { protocol, stream, connection, shared, id, .. } = self;
+        let mut opened = false;
+        let read = read_some(stream, |mut input| {
+            while let Some(event) =
+                protocol.receive(&mut input, &mut control).map_err(LinkError::Protocol)?
+            {
+                match event {
+                    Event::Ready(peer) => {
+                        lock(&connection.state).identity = peer.identity.into_boxed_slice();
+                        opened = true;
+                    }
+                    Event::Subscribe(topic) => shared.subscribe(&topic, *id, connection)?,
+                    Event::Cancel(topic) => shared.cancel(&topic, *id, connection),
+                    Event::Message(_) | Event::Pong(_) => {}
                 }
-                Event::Subscribe(topic) => too_many |= state.topics.subscribe(&topic, max).is_err(),
-                Event::Cancel(topic) => state.topics.cancel(&topic),
-                Event::Message(_) | Event::Pong(_) => {}
             }
-            if too_many { Flow::Pause } else { Flow::Continue }
-        })?;
-        if too_many {
-            return Err(LinkError::Protocol(Error::TooLong("list of subscriptions")).into());
-        }
-        if read > 0 && (opened || self.link.connection().is_open()) {
+            Ok(())
+        });
+        self.queue(control)?;
+        if read? > 0 && (opened || self.protocol.is_open()) {
             self.alive();
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    fn subscribe(&self, topic: &[u8], id: Id, connection: &Arc<Conn>) -> Result<(), LinkError> {
+        let added = lock(&connection.state).topics.subscribe(topic, self.options.max_subscriptions);
+        added.map_err(|_| LinkError::Protocol(Error::TooLong("list of subscriptions")))?;
+        lock(&self.topics).add(topic, id, connection);
+        Ok(())
+    }
+
+    fn cancel(&self, topic: &[u8], id: Id, connection: &Arc<Conn>) {
+        lock(&connection.state).topics.cancel(topic);
+        lock(&self.topics).remove(topic, id);
     }
 }

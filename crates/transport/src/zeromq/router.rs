@@ -3,19 +3,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use saltern_zmtp::{Config, Event, Limits, SocketType};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::budget::{Budget, CompleteLease, Lease};
 use super::counters::{CloseReason, Counters};
 use super::link::{Flow, Link, LinkError};
-use super::server::{Acceptor, Bound, Ended, Place, Registry, Stage, Wake, lock};
+use super::places::{Places, Role};
+use super::server::{Acceptor, Bound, Bounds, Ended, Peer, Place, Registry, Stage, lock};
+use super::timer::Timer;
 use crate::net::ListenOptions;
 
 /// Bytes that a request under way must bring in each span of `stall_timeout`.
@@ -26,16 +28,26 @@ const UNWRITTEN_MAX: usize = 64 << 10;
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 const ROOM_POLL: Duration = Duration::from_millis(50);
 
+/// Answers a request from its body alone, or says `None`. Must not wait.
+pub type AnswerAtOnce = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Bounds and settings of a [`Router`].
 #[derive(Clone, Debug)]
 pub struct RouterOptions {
     /// The listening socket.
     pub listen: ListenOptions,
-    /// Connections at a time. Never more than half of what the limit on open files leaves when
-    /// the socket is bound (raise that first: `max_open_files`).
+    /// Connections at a time. When the open files run short, those that are idle longest give way
+    /// to new ones and to subscriptions.
     pub max_connections: usize,
     /// Connections at a time from one address; 0 sets no bound.
     pub max_per_address: usize,
+    /// Connections accepted in a second, and at once after a pause; 0 sets no bound.
+    pub accept_rate: u32,
+    /// The open files shared with other servers; `None`: none are shared.
+    pub places: Option<Arc<Places>>,
+    /// Answers what needs nothing but its own bytes where it is read, without a way through
+    /// [`Router::recv`].
+    pub at_once: Option<AnswerAtOnce>,
     /// Time for the ZMTP handshake.
     pub handshake_timeout: Duration,
     /// Bytes of one request. Returns of big jobs must fit.
@@ -58,6 +70,9 @@ impl Default for RouterOptions {
             listen: ListenOptions::default(),
             max_connections: 100_000,
             max_per_address: 0,
+            accept_rate: 0,
+            places: None,
+            at_once: None,
             handshake_timeout: Duration::from_secs(10),
             max_message: 100 << 20,
             budget: 512 << 20,
@@ -128,8 +143,21 @@ impl Router {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(address: SocketAddr, options: RouterOptions) -> io::Result<Router> {
-        let (max, per_address) = (options.max_connections, options.max_per_address);
-        let bound = Bound::new(address, &options.listen, "request server", max, per_address)?;
+        let bounds = Bounds {
+            role: Role::Passing,
+            max: options.max_connections,
+            max_per_address: options.max_per_address,
+            rate: options.accept_rate,
+            places: options.places.clone().unwrap_or_else(Places::of_this_process),
+        };
+        let places = Arc::clone(&bounds.places);
+        let bound = Bound::new(address, &options.listen, "request server", bounds)?;
+        let registry = Arc::downgrade(&bound.registry);
+        places.on_pressure(Box::new(move |number| {
+            if let Some(registry) = registry.upgrade() {
+                registry.make_room(number);
+            }
+        }));
         let shared = Arc::new(Shared {
             registry: Arc::clone(&bound.registry),
             config: Arc::new(Config {
@@ -139,6 +167,7 @@ impl Router {
             }),
             budget: Arc::new(Budget::new(options.budget, options.max_message)),
             options,
+            started: Instant::now(),
             inbox: Mutex::default(),
             arrived: Notify::new(),
         });
@@ -208,6 +237,8 @@ struct Shared {
     config: Arc<Config>,
     budget: Arc<Budget>,
     options: RouterOptions,
+    /// When connections are used is counted in tenths of a second from here.
+    started: Instant,
     /// Bounded by the budget.
     inbox: Mutex<VecDeque<Request>>,
     arrived: Notify,
@@ -219,6 +250,10 @@ struct Conn {
     peer: SocketAddr,
     outbox: Mutex<Outbox>,
     in_flight: AtomicUsize,
+    /// When it was used last; `u32::MAX` before the handshake is done.
+    used: AtomicU32,
+    /// It was asked to make room for others.
+    leaving: AtomicBool,
     wake: Notify,
 }
 
@@ -230,13 +265,34 @@ struct Outbox {
 
 impl Conn {
     fn new(peer: SocketAddr) -> Conn {
-        Conn { peer, outbox: Mutex::default(), in_flight: AtomicUsize::new(0), wake: Notify::new() }
+        Conn {
+            peer,
+            outbox: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            used: AtomicU32::new(u32::MAX),
+            leaving: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
     }
 }
 
-impl Wake for Conn {
+impl Peer for Conn {
     fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    fn idle_since(&self) -> Option<u32> {
+        let used = self.used.load(Ordering::Relaxed);
+        let idle = self.in_flight.load(Ordering::Acquire) == 0 && !self.is_leaving();
+        (idle && used != u32::MAX).then_some(used)
+    }
+
+    fn ask_to_leave(&self) -> bool {
+        !self.leaving.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 }
 
@@ -289,20 +345,18 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(&mut self) -> Ended {
+        let mut timer = Timer::default();
         loop {
-            match self.step().await {
-                Ok(()) => {}
-                Err(ended) => {
-                    // Best effort: the reason of a refused handshake is worth a try.
-                    let _ = self.link.flush();
-                    return ended;
-                }
+            if let Err(ended) = self.step(&mut timer).await {
+                // Best effort: the reason of a refused handshake is worth a try.
+                let _ = self.link.flush();
+                return ended;
             }
         }
     }
 
     /// Does what can be done now, then waits for something to happen.
-    async fn step(&mut self) -> Result<(), Ended> {
+    async fn step(&mut self, timer: &mut Timer) -> Result<(), Ended> {
         for reply in std::mem::take(&mut lock(&self.connection.outbox).replies) {
             self.link.send_enveloped(reply);
         }
@@ -319,18 +373,19 @@ impl Session<'_> {
         if stage == Stage::Ended || stage == Stage::Draining && quiet {
             return Err(CloseReason::Shutdown.into());
         }
+        if self.connection.is_leaving() {
+            if quiet && self.link.held() == 0 {
+                return Err(CloseReason::GaveWay.into());
+            }
+            self.connection.leaving.store(false, Ordering::Release);
+            self.shared.registry.stays();
+        }
         let reading = stage == Stage::Running && self.has_room();
         if reading && self.link.has_leftover() {
             self.consume(true)?;
             return Ok(());
         }
         let deadline = self.deadline();
-        let timer = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.connection.wake.notified() => Ok(()),
@@ -341,7 +396,7 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            () = timer => self.on_deadline(),
+            () = timer.wait(deadline) => self.on_deadline(),
         }
     }
 
@@ -374,7 +429,8 @@ impl Session<'_> {
     fn on_deadline(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         if !self.link.connection().is_open() {
-            return Err(CloseReason::HandshakeTimeout.into());
+            let late = now >= self.opened + self.shared.options.handshake_timeout;
+            return if late { Err(CloseReason::HandshakeTimeout.into()) } else { Ok(()) };
         }
         if let Some(since) = self.starved {
             if now.duration_since(since) < ROOM_TIMEOUT {
@@ -404,13 +460,27 @@ impl Session<'_> {
         let Session { link, lease, connection, shared, .. } = self;
         let (mut out_of_room, mut completed) = (false, false);
         let max_in_flight = shared.options.max_in_flight.max(1);
+        let mut answers = Vec::new();
         let mut on = |event| {
+            if let Event::Ready(_) = event {
+                shared.touch(connection);
+            }
             let Event::Message(frames) = event else { return Flow::Continue };
             completed = true;
+            shared.touch(connection);
             let Some(body) = body_of(frames) else {
                 shared.registry.tally.bad_shape(connection.peer);
                 return Flow::Continue;
             };
+            // Only where it cannot overtake the answer to a request before it.
+            if connection.in_flight.load(Ordering::Acquire) == 0
+                && lock(&connection.outbox).replies.is_empty()
+                && let Some(answer) = shared.options.at_once.and_then(|at_once| at_once(&body))
+            {
+                shared.registry.tally.messages.fetch_add(1, Ordering::Relaxed);
+                answers.push(answer);
+                return Flow::Continue;
+            }
             let Some(lease) = lease.complete(body.len()) else {
                 out_of_room = true;
                 return Flow::Pause;
@@ -419,7 +489,11 @@ impl Session<'_> {
             deliver(shared, connection, body, lease);
             if in_flight < max_in_flight { Flow::Continue } else { Flow::Pause }
         };
-        let read = if leftover { link.resume(&mut on).map(|()| 0) } else { link.read(&mut on) }?;
+        let read = if leftover { link.resume(&mut on).map(|()| 0) } else { link.read(&mut on) };
+        for answer in answers {
+            link.send_enveloped(answer);
+        }
+        let read = read?;
         if out_of_room {
             return Err(Ended(CloseReason::NoRoom, "too many requests at a time".into()));
         }
@@ -442,6 +516,15 @@ impl Session<'_> {
             }
             _ => Some(fresh),
         };
+    }
+}
+
+impl Shared {
+    /// Notes that a connection is used.
+    fn touch(&self, connection: &Conn) {
+        let now = self.started.elapsed().as_millis() / 100;
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        connection.used.store(now.min(u32::MAX - 1), Ordering::Relaxed);
     }
 }
 

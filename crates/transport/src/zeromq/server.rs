@@ -16,10 +16,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::counters::{CloseReason, Tally};
 use super::link::LinkError;
+use super::places::{Places, Role};
 use crate::net::{Keepalive, ListenOptions, listen};
-
-/// Descriptors kept back for files, the store, programs.
-const FILES_OF_OUR_OWN: usize = 128;
 
 /// Locks; a panic elsewhere does not take the server down with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,43 +35,66 @@ pub(crate) enum Stage {
     Ended,
 }
 
-/// Connections the limit on open files leaves to one server. A master has two, and needs some
-/// files for itself: without this, whoever opens connections could keep it from its own store.
-fn descriptors_for_peers() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (limit.saturating_sub(FILES_OF_OUR_OWN) / 2).max(1)
+/// Number of a connection, never used twice by one server.
+pub(crate) type Id = u64;
+
+/// The part of a connection that its server sees.
+pub(crate) trait Peer: Send + Sync + 'static {
+    /// Makes it look at its server's stage.
+    fn wake(&self);
+
+    /// When it was used last, on a clock of its server's, if it could be closed now without harm.
+    fn idle_since(&self) -> Option<u32> {
+        None
+    }
+
+    /// Asks it to end if nothing is under way. `false` when it was asked before.
+    fn ask_to_leave(&self) -> bool {
+        false
+    }
+
+    /// Whether it was asked to end and has not declined.
+    fn is_leaving(&self) -> bool {
+        false
+    }
 }
 
-/// A connection that can be told to look at its server's stage.
-pub(crate) trait Wake: Send + Sync + 'static {
-    fn wake(&self);
+/// Bounds on the connections of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) role: Role,
+    pub(crate) max: usize,
+    pub(crate) max_per_address: usize,
+    /// Connections accepted in a second, and at once after a pause; 0 sets no bound.
+    pub(crate) rate: u32,
+    pub(crate) places: Arc<Places>,
 }
 
 /// The open connections of a server and what it wants of them.
 #[derive(Debug)]
 pub(crate) struct Registry<C> {
     pub(crate) tally: Tally,
-    max: usize,
-    max_per_address: usize,
+    bounds: Bounds,
     stage: AtomicU8,
-    connections: Mutex<HashMap<u64, Arc<C>>>,
+    connections: Mutex<HashMap<Id, Arc<C>>>,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     open: AtomicUsize,
+    /// Connections that were asked to end and are still there.
+    leaving: AtomicUsize,
     next: AtomicU64,
     all_gone: Notify,
 }
 
-impl<C: Wake> Registry<C> {
-    pub(crate) fn new(tally: Tally, max: usize, max_per_address: usize) -> Registry<C> {
+impl<C: Peer> Registry<C> {
+    pub(crate) fn new(tally: Tally, bounds: Bounds) -> Registry<C> {
         Registry {
             tally,
-            max: max.min(descriptors_for_peers()),
-            max_per_address,
+            bounds,
             stage: AtomicU8::new(Stage::Running as u8),
             connections: Mutex::default(),
             addresses: Mutex::default(),
             open: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             all_gone: Notify::new(),
         }
@@ -103,23 +124,65 @@ impl<C: Wake> Registry<C> {
     }
 
     /// Takes a place for a connection, if there is one.
-    fn admit(self: &Arc<Self>, peer: SocketAddr, connection: Arc<C>) -> Option<Place<C>> {
+    fn admit(self: &Arc<Self>, peer: SocketAddr, connection: Arc<C>) -> Result<Place<C>, String> {
+        let Bounds { role, max_per_address, .. } = self.bounds;
+        let places = &self.bounds.places;
+        let max = self.max();
+        let batch = places.batch().min((max / 64).max(1));
         let mut addresses = lock(&self.addresses);
-        let here = addresses.entry(peer.ip()).or_insert(0);
-        let refused =
-            self.open() >= self.max || (self.max_per_address > 0 && *here >= self.max_per_address);
-        if refused {
-            if *here == 0 {
-                addresses.remove(&peer.ip());
-            }
-            return None;
+        let here = addresses.get(&peer.ip()).copied().unwrap_or(0);
+        if max_per_address > 0 && here >= max_per_address {
+            return Err(format!("there are {max_per_address} connections from its address"));
         }
-        *here += 1;
+        if role == Role::Passing && self.staying() + batch >= max {
+            self.make_room(batch);
+        }
+        let open = self.open();
+        // Those who were asked to leave are gone in a moment.
+        if self.staying() >= max || open >= max.saturating_add(batch) {
+            return Err(format!("there are {open} connections, of {max} at most"));
+        }
+        addresses.insert(peer.ip(), here + 1);
         drop(addresses);
         self.open.fetch_add(1, Ordering::Relaxed);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.connections).insert(id, connection.clone());
-        Some(Place { registry: self.clone(), connection, peer, id })
+        places.enter(role);
+        Ok(Place { registry: self.clone(), connection, peer, id })
+    }
+
+    /// Connections that there may be now.
+    fn max(&self) -> usize {
+        self.bounds.max.min(self.bounds.places.allowed(self.bounds.role))
+    }
+
+    /// Connections that were not asked to leave.
+    fn staying(&self) -> usize {
+        self.open().saturating_sub(self.leaving.load(Ordering::Relaxed))
+    }
+
+    /// Asks those connections that are idle longest to end.
+    pub(crate) fn make_room(&self, number: usize) {
+        let mut idle = Vec::new();
+        self.each(|connection| {
+            if let Some(since) = connection.idle_since() {
+                idle.push((since, Arc::clone(connection)));
+            }
+        });
+        if number < idle.len() {
+            idle.select_nth_unstable_by_key(number, |(since, _)| *since);
+        }
+        for (_, connection) in idle.into_iter().take(number) {
+            if connection.ask_to_leave() {
+                self.leaving.fetch_add(1, Ordering::Relaxed);
+                connection.wake();
+            }
+        }
+    }
+
+    /// A connection that was asked to leave stays.
+    pub(crate) fn stays(&self) {
+        self.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Tells every connection to end when nothing is under way.
@@ -139,11 +202,6 @@ impl<C: Wake> Registry<C> {
         self.set_stage(Stage::Ended);
     }
 
-    /// Says that there is no room for a connection.
-    fn full(&self) -> String {
-        format!("there are {} connections, of {} at most", self.open(), self.max)
-    }
-
     /// Ends every connection now.
     pub(crate) fn end(&self) {
         self.set_stage(Stage::Ended);
@@ -151,16 +209,27 @@ impl<C: Wake> Registry<C> {
 }
 
 /// A connection's place in the registry; dropping it gives the place back.
-pub(crate) struct Place<C: Wake> {
+pub(crate) struct Place<C: Peer> {
     registry: Arc<Registry<C>>,
     pub(crate) connection: Arc<C>,
     pub(crate) peer: SocketAddr,
-    id: u64,
+    pub(crate) id: Id,
 }
 
-impl<C: Wake> Drop for Place<C> {
+impl<C: Peer> Drop for Place<C> {
     fn drop(&mut self) {
-        lock(&self.registry.connections).remove(&self.id);
+        {
+            let mut connections = lock(&self.registry.connections);
+            connections.remove(&self.id);
+            // A crowd that has left leaves no memory behind.
+            if connections.capacity() > 1024 && connections.len() * 4 < connections.capacity() {
+                connections.shrink_to_fit();
+            }
+        }
+        if self.connection.is_leaving() {
+            self.registry.stays();
+        }
+        self.registry.bounds.places.leave(self.registry.bounds.role);
         let mut addresses = lock(&self.registry.addresses);
         if let Some(here) = addresses.get_mut(&self.peer.ip()) {
             *here -= 1;
@@ -182,7 +251,7 @@ pub(crate) struct Bound<C> {
     pub(crate) registry: Arc<Registry<C>>,
 }
 
-impl<C: Wake> Bound<C> {
+impl<C: Peer> Bound<C> {
     /// Listens on `address`; `what` names the server in the log.
     ///
     /// # Errors
@@ -191,13 +260,12 @@ impl<C: Wake> Bound<C> {
         address: SocketAddr,
         listen_options: &ListenOptions,
         what: &str,
-        max_connections: usize,
-        max_per_address: usize,
+        bounds: Bounds,
     ) -> io::Result<Self> {
         let listener = listen(address, listen_options)?;
         let address = listener.local_addr()?;
         let tally = Tally::new(format!("{what} on {address}"));
-        let registry = Arc::new(Registry::new(tally, max_connections, max_per_address));
+        let registry = Arc::new(Registry::new(tally, bounds));
         Ok(Bound { listener, listen: *listen_options, address, registry })
     }
 
@@ -217,7 +285,7 @@ type Create<C> = fn(SocketAddr) -> C;
 type Serve<C> = Arc<dyn Fn(TcpStream, Place<C>) + Send + Sync>;
 
 /// The task that accepts; ended when dropped.
-pub(crate) struct Acceptor<C: Wake> {
+pub(crate) struct Acceptor<C: Peer> {
     listen: ListenOptions,
     address: SocketAddr,
     registry: Arc<Registry<C>>,
@@ -226,13 +294,13 @@ pub(crate) struct Acceptor<C: Wake> {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl<C: Wake> fmt::Debug for Acceptor<C> {
+impl<C: Peer> fmt::Debug for Acceptor<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-impl<C: Wake> Acceptor<C> {
+impl<C: Peer> Acceptor<C> {
     fn start(&self, listener: TcpListener) {
         let (registry, serve) = (Arc::clone(&self.registry), Arc::clone(&self.serve));
         let keepalive = self.listen.keepalive;
@@ -272,7 +340,7 @@ impl<C: Wake> Acceptor<C> {
     }
 }
 
-impl<C: Wake> Drop for Acceptor<C> {
+impl<C: Peer> Drop for Acceptor<C> {
     fn drop(&mut self) {
         if let Some(task) = lock(&self.task).take() {
             task.abort();
@@ -281,31 +349,64 @@ impl<C: Wake> Drop for Acceptor<C> {
 }
 
 /// Accepts for ever.
-async fn accept<C: Wake>(
+async fn accept<C: Peer>(
     listener: TcpListener,
     keepalive: Keepalive,
     registry: Arc<Registry<C>>,
     create: Create<C>,
     serve: Serve<C>,
 ) {
+    let mut pace = Pace::new(registry.bounds.rate, Instant::now());
     loop {
+        if let Some(pause) = pace.pause(Instant::now()) {
+            // Those who wait stand in the queue of the listening socket.
+            registry.tally.accepting_waits();
+            sleep(pause).await;
+        }
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly no file descriptors: without a pause this would spin.
                 registry.tally.accept_failed(&error);
+                registry.bounds.places.make_room(registry.bounds.places.batch());
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         registry.tally.accepted.fetch_add(1, Ordering::Relaxed);
         match registry.admit(peer, Arc::new(create(peer))) {
-            Some(place) => {
+            Ok(place) => {
                 keepalive.apply(&stream);
                 serve(stream, place);
             }
-            None => registry.tally.close(CloseReason::NoRoom, peer, &registry.full()),
+            Err(why) => registry.tally.close(CloseReason::NoRoom, peer, &why),
         }
+    }
+}
+
+/// How fast connections are accepted.
+#[derive(Debug)]
+struct Pace {
+    per_second: f64,
+    /// Connections that may be accepted at once.
+    credit: f64,
+    at: Instant,
+}
+
+impl Pace {
+    fn new(per_second: u32, now: Instant) -> Pace {
+        Pace { per_second: f64::from(per_second), credit: f64::from(per_second), at: now }
+    }
+
+    /// Counts one connection; how long to wait before it.
+    fn pause(&mut self, now: Instant) -> Option<Duration> {
+        if self.per_second == 0.0 {
+            return None;
+        }
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        self.credit = (self.credit + earned).min(self.per_second) - 1.0;
+        self.at = now;
+        (self.credit < 0.0).then(|| Duration::from_secs_f64(-self.credit / self.per_second))
     }
 }
 
@@ -337,5 +438,24 @@ impl From<LinkError> for Ended {
                 Ended(reason, error.to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_taken_at_once_and_then_the_rate_holds() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10, start);
+        assert!((0..10).all(|_| pace.pause(start).is_none()));
+        let pause = pace.pause(start).unwrap();
+        assert_eq!(pause, Duration::from_millis(100));
+        let later = start + Duration::from_secs(60);
+        assert!((0..10).all(|_| pace.pause(later).is_none()));
+        assert!(pace.pause(later).is_some());
+        let mut free = Pace::new(0, start);
+        assert!((0..1000).all(|_| free.pause(start).is_none()));
     }
 }

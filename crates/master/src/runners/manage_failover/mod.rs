@@ -41,7 +41,7 @@ fn failover(call: RunnerCall) -> RunnerFuture {
         }
         let seen = call.shared.compute(|shared| {
             Ok::<_, String>(Seen {
-                accepted: shared.targets.accepted()?,
+                accepted: shared.targets.accepted()?.to_vec(),
                 connected: shared.presence.connected().into_keys().collect(),
                 named: shared.presence.named(),
                 reports: shared.readiness.all(),

@@ -24,6 +24,8 @@ pub struct Hints {
     pub time: Option<f64>,
     /// How many minions are connected to it.
     pub minions: Option<u64>,
+    /// Its publications come to subscribers of their topics, too, whatever its `zmq_filtering` is.
+    pub topics: bool,
     /// Why it refused, in one word.
     pub why: Option<String>,
     /// When to come again.
@@ -46,6 +48,7 @@ impl Hints {
             version: text("version"),
             time: number("time"),
             minions: map.get("minions").and_then(Value::as_int).and_then(|n| u64::try_from(n).ok()),
+            topics: map.get("topics").is_some_and(Value::truthy),
             why: text("why"),
             retry_after: after.map(|after| after.min(LONGEST)),
             to: text("to"),
@@ -78,13 +81,14 @@ mod tests {
             ("version", Value::from("1.2")),
             ("time", Value::from(12.5)),
             ("minions", Value::from(7)),
+            ("topics", Value::from(true)),
             ("why", Value::from("busy")),
             ("retry_after", Value::from(1e9)),
             ("to", Value::from("")),
         ]);
         let hints = Hints::of(&Map::from([(SALTERN, Value::Map(map))]));
         assert_eq!(hints.retry_after, Some(LONGEST));
-        assert_eq!((hints.minions, hints.to), (Some(7), None));
+        assert_eq!((hints.minions, hints.topics, hints.to), (Some(7), true, None));
         let bad = Map::from([("retry_after", Value::from(-1.0)), ("minions", Value::from("x"))]);
         let bad = Hints::of(&Map::from([(SALTERN, Value::Map(bad))]));
         assert_eq!(bad, Hints::default());

@@ -118,6 +118,8 @@ impl Notice {
             ("version", Value::from(self.version)),
             ("time", Value::Float(self.time)),
             ("minions", Value::from(self.minions)),
+            // Publications come to those who take topics only, too.
+            ("topics", Value::from(true)),
         ]);
         if let Some(refusal) = refusal {
             map.insert("why", refusal.why.name());
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn refusals_say_more_than_acceptances() {
         let notice = Notice { version: "1", time: 1.5, minions: 7 };
-        assert_eq!(notice.to_map(None).len(), 3);
+        assert_eq!(notice.to_map(None).len(), 4);
         let busy = Refusal { why: Why::Busy, retry_after: Duration::from_millis(2500), to: None };
         let map = notice.to_map(Some(&busy));
         assert_eq!((map.get_str("why"), map.get_str("to")), (Some("busy"), Some("")));
