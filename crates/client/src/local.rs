@@ -173,7 +173,7 @@ impl Running<'_> {
             }
             match self.collector.step(Instant::now()) {
                 Step::Finished(missing) => {
-                    let missing = self.from_the_cache(missing).await;
+                    let missing = self.look_up(missing).await;
                     let silent = self.silent(missing).await;
                     self.done.get_or_insert_default().extend(silent);
                 }
@@ -195,7 +195,7 @@ impl Running<'_> {
 
     /// Takes the answers out of the job cache that did not come as events, because the bus was
     /// faster than this program for too long; gives those minions that are not there either.
-    async fn from_the_cache(&mut self, mut missing: Vec<String>) -> Vec<String> {
+    async fn look_up(&mut self, mut missing: Vec<String>) -> Vec<String> {
         let jid = &self.published.jid;
         let mut late = VecDeque::new();
         for ids in missing.chunks(KEPT_AT_ONCE) {
