@@ -62,7 +62,11 @@ impl Peer {
             Peer::Other(install) => install.name.strip_prefix("Salt ").unwrap_or("0"),
             peer => peer.version(),
         };
-        release.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|m: u32| m > 3006)
+        release
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+            .is_some_and(|m: u32| m > 3006)
     }
 
     /// What it is called in tables.

@@ -50,7 +50,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     let many = start(&[&first, &second], "swarm-{n:05}", size);
     for herd in [&own, &many] {
         if let Err(trial) = joined(herd, begun, plan) {
-            return vec![(WHAT, trial)];
+            return vec![(WHAT, *trial)];
         }
     }
     // Nothing is done for the first time when the master dies.

@@ -108,3 +108,43 @@ pub fn number(value: f64) -> String {
         _ => format!("{value:.6}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trials(cpu: f64, done: f64) -> Vec<Trial> {
+        let trial = |cpu| Trial { cpu: Some(cpu), done, wanted: done, ..Trial::default() };
+        vec![trial(cpu), trial(cpu * 0.9), trial(cpu * 100.0)]
+    }
+
+    #[test]
+    fn the_same_work_is_compared_by_the_median() {
+        let (ours, theirs) = (trials(1.0, 1000.0), trials(2.0, 100.0));
+        let verdict = Goal::CpuOfSalt(0.05).judge(&ours, &[&theirs]);
+        assert_eq!((verdict.found.as_str(), verdict.met), ("1/20", Some(true)));
+        assert_eq!(Goal::CpuOfSalt(0.04).judge(&ours, &[&theirs]).met, Some(false));
+    }
+
+    #[test]
+    fn the_better_salt_is_the_one_to_beat_and_none_says_nothing() {
+        let (ours, good, bad) = (trials(1.0, 1.0), trials(2.0, 1.0), trials(9.0, 1.0));
+        assert_eq!(Goal::CpuOfSalt(0.25).judge(&ours, &[&bad, &good]).met, Some(false));
+        assert_eq!(Goal::CpuOfSalt(0.25).judge(&ours, &[]).met, None);
+        assert_eq!(Goal::CpuOfSalt(0.25).judge(&[], &[&good]).met, Some(false));
+    }
+
+    #[test]
+    fn one_trial_that_lost_something_fails_the_goal() {
+        let mut ours = trials(1.0, 5.0);
+        assert_eq!(Goal::All.judge(&ours, &[]).met, Some(true));
+        ours[1].done = 4.0;
+        assert_eq!(Goal::All.judge(&ours, &[]).met, Some(false));
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let shown = [0.0, 12.0, 0.000_25, 0.0123, 1.234, 12.34, 1234.5, f64::NAN].map(number);
+        assert_eq!(shown, ["0", "12", "0.000250", "0.012", "1.23", "12.3", "1234", "-"]);
+    }
+}

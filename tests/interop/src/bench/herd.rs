@@ -17,6 +17,8 @@ use crate::{Master, Peer, saltern};
 const ALONE: usize = 9000;
 const STANDING_BY: usize = 4500;
 const KEYS: usize = 256;
+/// What a report that came so long after an event knows of it.
+const UNSEEN: Duration = Duration::from_secs(3);
 
 /// Minions that run until this is dropped.
 pub struct Herd {
@@ -37,6 +39,8 @@ struct Seen {
     last: Value,
     /// When all of its minions were connected.
     connected: Vec<Instant>,
+    /// When the last report came.
+    at: Option<Instant>,
     ended: bool,
 }
 
@@ -152,8 +156,13 @@ impl Process {
         Process { child, count, seen }
     }
 
+    /// Whether all were connected after `since`. Minions that went elsewhere so fast that they
+    /// were never seen without a master are told by the reports alone.
     fn connected_since(&self, since: Instant) -> bool {
-        self.count == 0 || self.seen.lock().unwrap().connected.iter().any(|at| *at >= since)
+        let seen = self.seen.lock().unwrap();
+        let late = seen.at.is_some_and(|at| at > since + UNSEEN);
+        let all = seen.last["connected"].as_u64() == Some(self.count as u64);
+        seen.connected.iter().any(|at| *at >= since) || (late && all)
     }
 
     fn has_ended(&self) -> bool {
@@ -168,6 +177,7 @@ impl Seen {
             self.connected.push(Instant::now());
         }
         self.last = report;
+        self.at = Some(Instant::now());
     }
 }
 

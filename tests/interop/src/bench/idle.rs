@@ -34,7 +34,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     let alone = proc::memory(master.process().pid());
     let _herd = match connected(&master, size, plan) {
         Ok(herd) => herd,
-        Err(trial) => return vec![(WHAT, trial)],
+        Err(trial) => return vec![(WHAT, *trial)],
     };
     if size > 0 {
         std::thread::sleep(SETTLE);

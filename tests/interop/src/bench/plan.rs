@@ -151,3 +151,47 @@ impl Plan {
 fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{option} {text}: a number is meant"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(words: &str) -> Result<Plan, String> {
+        Plan::read(words.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_quick_run_is_small_and_leaves_out_failover() {
+        let quick = plan("all --quick").unwrap();
+        assert_eq!(quick.peers, [Peer::Saltern, Peer::Salt3006]);
+        assert!(quick.wants("publish") && !quick.wants("failover"));
+        assert!(plan("failover --quick").unwrap().wants("failover"));
+        let full = plan("").unwrap();
+        assert_eq!(full.peers, [Peer::Saltern, Peer::Salt3006, Peer::Salt3008]);
+        assert!(full.wants("publish") && full.wants("failover"));
+    }
+
+    #[test]
+    fn a_size_is_for_benches_with_simulated_minions() {
+        let plan = plan("--size 300 --size 20").unwrap();
+        let sizes = |name: &str| {
+            plan.sizes(super::super::ALL.iter().find(|bench| bench.name == name).unwrap())
+        };
+        assert_eq!(sizes("publish"), [20, 300]);
+        assert_eq!(sizes("file"), [1, 100]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        for (words, reason) in [
+            ("nothing", "there is no bench nothing"),
+            ("--fast", "there is no option --fast"),
+            ("--size many", "--size many: a number is meant"),
+            ("--salt 2015", "--salt 2015: one of 3006, 3008, both and none is meant"),
+            ("--trials 0", "--trials 0 measures nothing"),
+            ("--against /nowhere", "/nowhere: neither bin/saltern nor bin/salt-master is there"),
+        ] {
+            assert_eq!(plan(words).unwrap_err(), reason);
+        }
+    }
+}

@@ -26,7 +26,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     let (_fleet, mut master) = daemon::running(peer);
     let herd = match connected(&master, size, plan) {
         Ok(herd) => herd,
-        Err(trial) => return vec![(WHAT, trial)],
+        Err(trial) => return vec![(WHAT, *trial)],
     };
     let begun = Instant::now();
     let seconds = || begun.elapsed().as_secs_f64();

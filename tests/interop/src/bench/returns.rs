@@ -48,14 +48,14 @@ fn flood(peer: Peer, size: usize, bytes: &str, total: usize, plan: &Plan) -> Tri
     // They are known before, so that the flood is of returns and not of new keys.
     match connected(&master, size, plan) {
         Ok(herd) => herd.stop(),
-        Err(trial) => return trial,
+        Err(trial) => return *trial,
     }
     let each = each.to_string();
     let options = ["--flood", &each, "--size", bytes, "--progress", "0.2"];
     let begun = Instant::now();
     let herd = Herd::of(&master, size, &options);
     if let Err(trial) = joined(&herd, begun, plan) {
-        return trial;
+        return *trial;
     }
     let watch = Watch::master(&mut master);
     let end = Instant::now() + Duration::from_secs_f64(plan.limit());

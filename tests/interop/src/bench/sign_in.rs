@@ -56,7 +56,7 @@ fn storm(master: &mut Master, size: usize, plan: &Plan) -> (Herd, Trial) {
 }
 
 /// A master under so many connected minions, or what became of the attempt.
-pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Herd, Trial> {
+pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Herd, Box<Trial>> {
     herd::keys();
     let begun = Instant::now();
     let herd = Herd::of(master, size, &[]);
@@ -64,14 +64,12 @@ pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Her
 }
 
 /// Waits until all are connected.
-pub(super) fn joined(herd: &Herd, since: Instant, plan: &Plan) -> Result<(), Trial> {
+pub(super) fn joined(herd: &Herd, since: Instant, plan: &Plan) -> Result<(), Box<Trial>> {
     let connected = herd.connected(since, plan.limit());
     if connected == herd.count {
         return Ok(());
     }
     let took = since.elapsed().as_secs_f64();
-    Err(Trial::failed(format!(
-        "sign-in ended after {took:.0} s: {connected} of {} signed in",
-        herd.count
-    )))
+    let note = format!("sign-in ended after {took:.0} s: {connected} of {} signed in", herd.count);
+    Err(Box::new(Trial::failed(note)))
 }
