@@ -96,6 +96,8 @@ impl Soak {
             self.disturber.turn(world);
             let round = self.rounds.next(world);
             self.ledger.open(round);
+            // Two for each that is opened: what waited during a disturbance is made up for.
+            self.ledger.look(world);
             self.ledger.look(world);
             self.sampler.turn(world, self.begun, plan);
             if told.elapsed() >= TELL {

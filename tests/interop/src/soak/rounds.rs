@@ -224,7 +224,7 @@ impl Rounds {
 /// are its own. It has to come to an end, and everybody who answers has to answer well.
 fn batch(world: &World) -> Round {
     if let Some(master) = world.masters_up().next() {
-        let args = ["-b", "50%", "-t", "5", "--out", "txt", "-G", "size:small", "test.ping"];
+        let args = ["-b", "50%", "-t", "2", "--out", "txt", "-G", "size:small", "test.ping"];
         let output = master.run("salt", &args);
         let answers = output.stdout.lines().filter(|line| line.starts_with("small-"));
         let bad: Vec<_> = answers.filter(|line| line.ends_with(": False")).collect();
