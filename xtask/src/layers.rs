@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["transport", "config", "simulate"],
     &["event", "store", "fileserver", "pillar", "grains"],
     &["modules", "client"],
-    &["master", "minion"],
+    &["master", "minion", "swarm"],
     &["saltern"],
 ];
 

@@ -33,6 +33,7 @@ pub(crate) enum Chosen {
     Links(commands::links::Args),
     Config(commands::config::Args),
     Demo(crate::demo::Args),
+    Swarm(Box<commands::swarm::Args>),
     /// `--help`, `--version`: a text to print.
     Print(String),
 }
@@ -67,6 +68,8 @@ enum Saltern {
     Config(commands::config::Args),
     /// The main job, live: two masters, a fleet, one master dies, the fleet goes on
     Demo(crate::demo::Args),
+    /// A fleet of simulated minions, for capacity planning
+    Swarm(Box<commands::swarm::Args>),
 }
 
 /// Reads the command line.
@@ -148,6 +151,7 @@ impl From<Saltern> for Chosen {
             Saltern::Links(args) => Chosen::Links(args),
             Saltern::Config(args) => Chosen::Config(args),
             Saltern::Demo(args) => Chosen::Demo(args),
+            Saltern::Swarm(args) => Chosen::Swarm(args),
         }
     }
 }
@@ -166,6 +170,7 @@ impl Chosen {
             Chosen::Links(args) => commands::links::run(&args),
             Chosen::Config(args) => commands::config::run(&args),
             Chosen::Demo(args) => crate::demo::run(args),
+            Chosen::Swarm(args) => commands::swarm::run(&args),
             Chosen::Print(text) => {
                 crate::printer::line(text.trim_end())?;
                 Ok(exit::OK)

@@ -15,4 +15,5 @@ pub(crate) mod salt_key;
 mod salt_key_rotate;
 pub(crate) mod salt_run;
 mod summary;
+pub(crate) mod swarm;
 mod watch;

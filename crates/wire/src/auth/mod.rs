@@ -56,6 +56,20 @@ impl Identity {
         Ok(Identity(Arc::new(IdentityInner { id, key, enc_algo, sig_algo, token })))
     }
 
+    /// The same key under another id, as simulated minions share keys.
+    #[must_use]
+    pub fn renamed(&self, id: MinionId) -> Self {
+        let IdentityInner { key, enc_algo, sig_algo, token, .. } = &*self.0;
+        let (key, token) = (key.clone(), token.clone());
+        Identity(Arc::new(IdentityInner {
+            id,
+            key,
+            enc_algo: *enc_algo,
+            sig_algo: *sig_algo,
+            token,
+        }))
+    }
+
     /// The minion's id.
     #[must_use]
     pub fn id(&self) -> &MinionId {

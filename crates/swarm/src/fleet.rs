@@ -1,0 +1,176 @@
+//! What all minions of a swarm share.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use saltern_crypto::PublicKey;
+use saltern_target::{Expression, Options};
+use saltern_value::{Map, Value, yaml};
+use saltern_wire::auth::client::{CachedKey, Trust, VerificationKey};
+use saltern_wire::publish::{OpenError, Opener, Publication};
+
+use crate::plan::Plan;
+use crate::stats::Stats;
+
+/// Publications kept opened: as many as can be on their way at a time.
+const OPENED: usize = 64;
+
+/// Shared by all minions.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) plan: Plan,
+    pub(crate) stats: Stats,
+    pub(crate) trust: Trust,
+    pub(crate) began: Instant,
+    /// Minions connected to each master.
+    pub(crate) on: Vec<AtomicU64>,
+    /// What the first sign-in at each master has shown, for trust at first use.
+    known: Vec<Mutex<CachedKey>>,
+    opened: Mutex<VecDeque<Kept>>,
+    journal: Option<Mutex<BufWriter<File>>>,
+}
+
+/// A publication as every minion of the same master finds it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) publication: Publication,
+    pub(crate) expression: Option<Expression>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    mark: Arc<str>,
+    payload: Vec<u8>,
+    opened: Arc<Opened>,
+}
+
+impl Fleet {
+    /// # Errors
+    /// The journal cannot be opened.
+    pub(crate) fn new(plan: Plan) -> Result<Self, String> {
+        let journal = plan.journal.as_ref().map(|path| {
+            let file = File::options().append(true).create(true).open(path);
+            file.map(|file| Mutex::new(BufWriter::new(file)))
+                .map_err(|e| format!("--journal: {}: {e}", path.display()))
+        });
+        let journal = journal.transpose()?;
+        let keys: Vec<VerificationKey> = plan
+            .verify
+            .iter()
+            .map(|key: &PublicKey| VerificationKey {
+                name: "master_sign.pub".to_owned(),
+                key: key.clone(),
+            })
+            .collect();
+        let trust = Trust {
+            verify_master_pubkey_sign: !keys.is_empty(),
+            verification_keys: keys,
+            unexpected_signature: saltern_wire::auth::client::Mismatch::Warn,
+            ..Trust::default()
+        };
+        Ok(Fleet {
+            journal,
+            on: plan.masters.iter().map(|_| AtomicU64::new(0)).collect(),
+            known: plan.masters.iter().map(|_| Mutex::new(CachedKey::Absent)).collect(),
+            opened: Mutex::default(),
+            stats: Stats::default(),
+            began: Instant::now(),
+            trust,
+            plan,
+        })
+    }
+
+    /// Notes what became of a job. What cannot be written counts as an error.
+    pub(crate) fn note(&self, what: char, jid: &str, id: &str) {
+        let Some(journal) = &self.journal else { return };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if writeln!(journal, "{what} {jid} {id}").is_err() {
+            self.stats.error("journal: cannot be written");
+        }
+    }
+
+    /// Writes out what was noted.
+    pub(crate) fn flush(&self) {
+        if let Some(journal) = &self.journal
+            && journal.lock().unwrap_or_else(PoisonError::into_inner).flush().is_err()
+        {
+            self.stats.error("journal: cannot be written");
+        }
+    }
+
+    pub(crate) fn known(&self, master: usize) -> CachedKey {
+        let known =
+            self.known.get(master).map(|k| k.lock().unwrap_or_else(PoisonError::into_inner));
+        known.map_or(CachedKey::Absent, |known| known.clone())
+    }
+
+    pub(crate) fn remember(&self, master: usize, pem: &str) {
+        if let Some(known) = self.known.get(master) {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = CachedKey::Text(pem.to_owned());
+        }
+    }
+
+    /// Opens a publication, or takes it from whoever has opened the same bytes with the same keys.
+    pub(crate) fn open(
+        &self,
+        opener: &mut Opener,
+        mark: &Arc<str>,
+        payload: &[u8],
+    ) -> Result<Arc<Opened>, OpenError> {
+        {
+            let kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = |one: &&Kept| one.payload == payload && one.mark == *mark;
+            if let Some(found) = kept.iter().rev().find(same) {
+                return Ok(found.opened.clone());
+            }
+        }
+        let publication = opener.open(payload)?.into_inner();
+        let delimiter = publication.map.get_str("delimiter").unwrap_or(":").to_owned();
+        let options = Options { delimiter: &delimiter, ..Options::default() };
+        let expression = Expression::parse(&publication.tgt_type, &publication.tgt, &options).ok();
+        let opened = Arc::new(Opened { publication, expression });
+        let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(Kept {
+            mark: mark.clone(),
+            payload: payload.to_vec(),
+            opened: opened.clone(),
+        });
+        if kept.len() > OPENED {
+            kept.pop_front();
+        }
+        Ok(opened)
+    }
+
+    /// The grains of a minion.
+    pub(crate) fn grains(&self, position: usize, id: &str) -> Map {
+        let text = self.plan.grains.as_deref().unwrap_or(GRAINS);
+        let number = (self.plan.first + position).to_string();
+        let text = text.replace("{n}", &number).replace("{id}", id);
+        let mut grains = match yaml::load(&text) {
+            Ok(Value::Map(grains)) => grains,
+            _ => Map::new(),
+        };
+        grains.insert("id", id);
+        grains
+    }
+}
+
+/// What a simulated machine looks like unless the user says otherwise.
+const GRAINS: &str = "\
+os: Debian
+os_family: Debian
+osrelease: '12'
+osmajorrelease: 12
+oscodename: bookworm
+kernel: Linux
+cpuarch: x86_64
+num_cpus: 2
+mem_total: 2048
+host: '{id}'
+virtual: swarm
+saltversion: 3006.24
+";
