@@ -24,22 +24,21 @@ pub const BENCH: Bench = Bench {
     },
 };
 
-/// What the start leaves behind is done with by then.
-const SETTLE: Duration = Duration::from_secs(10);
-
 fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     const WHAT: &str = "master, idle";
+    // What the start leaves behind is done with after a while.
+    let (settle, seconds) = if plan.quick { (5.0, 15.0) } else { (10.0, 60.0) };
+    let settle = || std::thread::sleep(Duration::from_secs_f64(settle));
     let (_fleet, mut master) = daemon::running(peer);
-    std::thread::sleep(SETTLE);
+    settle();
     let alone = proc::memory(master.process().pid());
     let _herd = match connected(&master, size, plan) {
         Ok(herd) => herd,
         Err(trial) => return vec![(WHAT, *trial)],
     };
     if size > 0 {
-        std::thread::sleep(SETTLE);
+        settle();
     }
-    let seconds = if plan.quick { 20.0 } else { 60.0 };
     let watch = Watch::master(&mut master);
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let hours = seconds / 3600.0;

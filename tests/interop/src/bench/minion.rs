@@ -15,7 +15,7 @@ pub const BENCH: Bench = Bench {
     sizes: &[1],
     quick: &[1],
     per: (1.0, "starts"),
-    trials: (5, 2),
+    trials: (5, 1),
     measure,
     goals: |what, _| match what {
         IDLE => vec![Goal::Memory(10.0)],
