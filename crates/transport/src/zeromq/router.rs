@@ -367,18 +367,20 @@ impl Session<'_> {
             _ => Some(Instant::now()),
         };
         let stage = self.shared.registry.stage();
-        let quiet = self.connection.in_flight.load(Ordering::Acquire) == 0
-            && self.link.is_flushed()
-            && lock(&self.connection.outbox).replies.is_empty();
-        if stage == Stage::Ended || stage == Stage::Draining && quiet {
+        if stage == Stage::Ended || stage == Stage::Draining && self.is_quiet() {
             return Err(CloseReason::Shutdown.into());
         }
         if self.connection.is_leaving() {
-            if quiet && self.link.held() == 0 {
-                return Err(CloseReason::GaveWay.into());
+            if self.is_quiet() && self.link.held() == 0 {
+                // What has arrived in this moment is a request in hand.
+                self.consume(false)?;
+                if self.is_quiet() && self.link.held() == 0 {
+                    return Err(CloseReason::GaveWay.into());
+                }
             }
             self.connection.leaving.store(false, Ordering::Release);
             self.shared.registry.stays();
+            return Ok(());
         }
         let reading = stage == Stage::Running && self.has_room();
         if reading && self.link.has_leftover() {
@@ -398,6 +400,13 @@ impl Session<'_> {
             }
             () = timer.wait(deadline) => self.on_deadline(),
         }
+    }
+
+    /// Whether no request is in hand and no answer is to be written.
+    fn is_quiet(&self) -> bool {
+        self.connection.in_flight.load(Ordering::Acquire) == 0
+            && self.link.is_flushed()
+            && lock(&self.connection.outbox).replies.is_empty()
     }
 
     /// Whether more may be read now.

@@ -19,6 +19,9 @@ use super::link::LinkError;
 use super::places::{Places, Role};
 use crate::net::{Keepalive, ListenOptions, listen};
 
+/// How long a new connection waits for the place of one that was asked to leave.
+const LEAVING_TIME: Duration = Duration::from_millis(100);
+
 /// Locks; a panic elsewhere does not take the server down with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +152,18 @@ impl<C: Peer> Registry<C> {
         lock(&self.connections).insert(id, connection.clone());
         places.enter(role);
         Ok(Place { registry: self.clone(), connection, peer, id })
+    }
+
+    /// Gives those who were asked to leave the time to do so, when their places are needed at once:
+    /// nobody is refused for their sake.
+    async fn let_go(&self) {
+        let until = Instant::now() + LEAVING_TIME;
+        while self.leaving.load(Ordering::Relaxed) > 0 && self.open() >= self.max() {
+            if Instant::now() >= until {
+                break;
+            }
+            sleep(LEAVING_TIME / 50).await;
+        }
     }
 
     /// Connections that there may be now.
@@ -374,6 +389,7 @@ async fn accept<C: Peer>(
             }
         };
         registry.tally.accepted.fetch_add(1, Ordering::Relaxed);
+        registry.let_go().await;
         match registry.admit(peer, Arc::new(create(peer))) {
             Ok(place) => {
                 keepalive.apply(&stream);
