@@ -24,6 +24,9 @@ const MAX_REQUESTS: usize = 1024;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Bodies up to this size are unpacked on the event loop: that takes some microseconds.
 const SMALL: usize = 32 << 10;
+/// Sealed requests up to this size are opened on the event loop: that takes at most a fraction of
+/// a millisecond, and less than waking other threads does.
+const AT_ONCE: usize = 128 << 10;
 
 /// Serves requests until the router is closed.
 pub(crate) async fn serve(shared: Arc<Shared>, router: Arc<Router>) {
@@ -63,7 +66,8 @@ async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Answer
     let small = body.len() <= SMALL;
     let local = peer.ip().to_canonical().is_loopback();
     let limits = if local { limits::LOCAL } else { limits::STRANGER };
-    let parsed = if small {
+    let at_once = body.len() <= AT_ONCE;
+    let parsed = if at_once {
         Ok(envelope::parse(&body, limits))
     } else {
         shared.compute(move |_| envelope::parse(&body, limits)).await
@@ -73,7 +77,7 @@ async fn answer(shared: &Arc<Shared>, body: Vec<u8>, peer: SocketAddr) -> Answer
             Ok(ClearCommand::Auth(load)) if small => return Answer::SignIn(load),
             command => clear(shared, command, peer).await,
         },
-        Ok(Ok(Envelope::Sealed(request))) => return sealed(shared, request, peer, small).await,
+        Ok(Ok(Envelope::Sealed(request))) => return sealed(shared, request, peer, at_once).await,
         Ok(Err(refused)) => refuse(shared, refused, peer, "request"),
         Err(why) => failed(shared, peer, &why),
     };
@@ -111,11 +115,11 @@ async fn sealed(
     shared: &Arc<Shared>,
     request: SealedRequest,
     peer: SocketAddr,
-    small: bool,
+    at_once: bool,
 ) -> Answer {
     let claimed = request.id.clone();
     // What is small is opened in less time than another thread takes to wake up.
-    let opened = if small {
+    let opened = if at_once {
         Ok(prove(shared, &request))
     } else {
         shared.compute(move |shared| prove(shared, &request)).await

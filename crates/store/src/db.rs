@@ -101,6 +101,8 @@ fn open(path: &Path, kind: Kind) -> Result<Connection, OpenError> {
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(sort)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(sort)?;
     db.pragma_update(None, "synchronous", kind.synchronous).map_err(sort)?;
+    // A page that does not fit into the cache would be written twice: transactions are short.
+    db.pragma_update(None, "cache_spill", false).map_err(sort)?;
     // After a burst the log does not stay large.
     db.pragma_update(None, "journal_size_limit", 8 << 20).map_err(sort)?;
     let get = |name: &str| db.pragma_query_value(None, name, |r| r.get::<_, i32>(0)).map_err(sort);

@@ -17,8 +17,10 @@ pub(super) enum Wait {
     No,
 }
 
-/// Most operations that share one commit.
+/// Most operations that share one commit, and most bytes of them (one operation is always taken):
+/// the log on disk and the memory of the database stay small.
 const MAX_BATCH: usize = 1000;
+const MAX_BATCH_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -119,13 +121,13 @@ impl Queue {
         }
         state.writer = Writer::Lingers;
         let deadline = Instant::now() + linger;
-        while !state.urgent && !state.closed && state.ops.len() < MAX_BATCH {
+        while !state.urgent && !state.closed && !state.is_batch() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             let waited = self.ready.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.writer = Writer::Writes;
-        let count = state.ops.len().min(MAX_BATCH);
+        let count = state.next_batch();
         let batch: Vec<Op> = state.ops.drain(..count).collect();
         if state.ops.is_empty() && state.ops.capacity() > MAX_BATCH {
             // The memory of a burst is given back.
@@ -162,12 +164,28 @@ impl State {
         self.ops.push_back(op);
     }
 
+    /// Whether there is enough for a commit.
+    fn is_batch(&self) -> bool {
+        self.ops.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
+    }
+
+    /// How many operations the next commit takes.
+    fn next_batch(&self) -> usize {
+        let mut bytes = 0;
+        let fits = self.ops.iter().take(MAX_BATCH).take_while(|op| {
+            let first = bytes == 0;
+            bytes += op.size.max(1);
+            first || bytes <= MAX_BATCH_BYTES
+        });
+        fits.count()
+    }
+
     /// Whether the writer is to be woken for what was just put in.
     fn wanted(&self) -> bool {
         match self.writer {
             Writer::Writes => false,
             Writer::Idle => true,
-            Writer::Lingers => self.urgent || self.ops.len() >= MAX_BATCH,
+            Writer::Lingers => self.urgent || self.is_batch(),
         }
     }
 }

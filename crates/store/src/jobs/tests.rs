@@ -262,3 +262,70 @@ fn of_many_returns_at_once_one_is_kept_and_each_is_answered() {
     assert_eq!(kept.iter().filter(|s| **s == Stored::New).count(), 1);
     assert_eq!(kept.iter().filter(|s| **s == Stored::Duplicate).count(), 15);
 }
+
+#[test]
+fn jobs_expire_in_steps_and_returns_are_kept_meanwhile() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    store.save_job(job(1, "test.ping", "*", &["a"])).unwrap();
+    store.save_job(job(2, "test.ping", "*", &[])).unwrap();
+    let (tell, told) = channel();
+    for n in 0..1_200 {
+        let tell = tell.clone();
+        let done = move |stored: Result<Stored, StoreError>| tell.send(stored.unwrap()).unwrap();
+        store.enqueue_return(ret(1, &format!("m{n}"), n), done).unwrap();
+    }
+    for _ in 0..1_200 {
+        assert_eq!(told.recv().unwrap(), Stored::New);
+    }
+    let later = SystemTime::now() + Duration::from_secs(60);
+    let expiring = store.clone();
+    let expiry = std::thread::spawn(move || expiring.expire(later).unwrap());
+    let kept = store.save_return(ret(1, "late", 1)).unwrap();
+    assert_eq!(kept, Stored::New);
+    assert!(expiry.join().unwrap() >= 2);
+    // What came late is there, or went with its job: never a return without a job.
+    let left = store.job(&jid(1)).unwrap().map(|job| job.minions);
+    assert_eq!(left.is_some(), !store.returns(&jid(1)).unwrap().is_empty(), "{left:?}");
+    store.expire(later).unwrap();
+    assert!(store.list(&JobFilter::default()).unwrap().is_empty());
+    assert!(store.returns(&jid(1)).unwrap().is_empty());
+}
+
+#[test]
+fn a_known_job_needs_no_record_and_one_that_expired_meanwhile_gets_a_bare_one() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    let keep = |minion: &str| {
+        let (tell, told) = channel();
+        let (jid, minion) = (jid(1), id(minion));
+        let parts = ReturnParts {
+            jid: &jid,
+            minion: &minion,
+            value: &Value::Bool(true),
+            retcode: None,
+            success: None,
+            out: None,
+            origin: "",
+            endtime: Some("2026, Jan 02 03:04:05.000678".to_owned()),
+            job: None,
+        };
+        store.enqueue_packed(parts.pack(), move |stored| tell.send(stored).unwrap()).unwrap();
+        assert_eq!(told.recv().unwrap().unwrap(), Stored::New);
+    };
+    assert!(!store.knows(&jid(1)));
+    store.save_job(job(1, "test.ping", "*", &["a", "b"])).unwrap();
+    assert!(store.knows(&jid(1)));
+    keep("a");
+    let kept = store.job(&jid(1)).unwrap().unwrap();
+    assert_eq!(kept.load.get_str("fun"), Some("test.ping"));
+    assert!(kept.endtime.is_some_and(|text| text.starts_with("2026")));
+    store.expire(SystemTime::now() + Duration::from_secs(60)).unwrap();
+    assert!(!store.knows(&jid(1)));
+    keep("b");
+    let kept = store.job(&jid(1)).unwrap().unwrap();
+    assert!(kept.from_return);
+    assert_eq!(kept.minions, ["b"]);
+    assert_eq!(store.waiting(), (0, 0));
+    assert!(store.disk_bytes() > 0);
+}

@@ -144,8 +144,9 @@ impl ReturnRow {
         }
     }
 
+    /// What waits with it, to be told when it is kept, is about as large as itself.
     pub(super) fn size(&self) -> usize {
-        self.value.len() + 300 + self.job.as_ref().map_or(0, |job| job.size())
+        2 * self.value.len() + 600 + self.job.as_ref().map_or(0, |job| job.size())
     }
 
     /// The record of its job, when that is known no more: a job that expired while the return was
