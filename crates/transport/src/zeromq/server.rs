@@ -19,8 +19,9 @@ use super::link::LinkError;
 use super::places::{Places, Role};
 use crate::net::{Keepalive, ListenOptions, listen};
 
-/// How long a new connection waits for the place of one that was asked to leave.
-const LEAVING_TIME: Duration = Duration::from_millis(100);
+/// How long a new connection for requests waits for a place, and how often it looks.
+const ROOM_TIME: Duration = Duration::from_millis(1000);
+const ROOM_POLL: Duration = Duration::from_millis(2);
 
 /// Locks; a panic elsewhere does not take the server down with it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -154,15 +155,19 @@ impl<C: Peer> Registry<C> {
         Ok(Place { registry: self.clone(), connection, peer, id })
     }
 
-    /// Gives those who were asked to leave the time to do so, when their places are needed at once:
-    /// nobody is refused for their sake.
-    async fn let_go(&self) {
-        let until = Instant::now() + LEAVING_TIME;
-        while self.leaving.load(Ordering::Relaxed) > 0 && self.open() >= self.max() {
-            if Instant::now() >= until {
-                break;
+    /// Waits a moment for a place for requests: those who were asked to leave, and those whose
+    /// request is in hand, are gone soon, and others who come wait in the queue of the listening
+    /// socket meanwhile.
+    async fn room(&self) {
+        let until = Instant::now() + ROOM_TIME;
+        while self.bounds.role == Role::Passing
+            && self.open() >= self.max()
+            && Instant::now() < until
+        {
+            if self.leaving.load(Ordering::Relaxed) == 0 {
+                self.make_room(1);
             }
-            sleep(LEAVING_TIME / 50).await;
+            sleep(ROOM_POLL).await;
         }
     }
 
@@ -389,7 +394,7 @@ async fn accept<C: Peer>(
             }
         };
         registry.tally.accepted.fetch_add(1, Ordering::Relaxed);
-        registry.let_go().await;
+        registry.room().await;
         match registry.admit(peer, Arc::new(create(peer))) {
             Ok(place) => {
                 keepalive.apply(&stream);
