@@ -112,6 +112,7 @@ impl Reply {
             self.shared.registry.tally.dropped(1, self.connection.peer, "the peer is gone");
         } else {
             outbox.replies.push(body);
+            self.shared.touch(&self.connection);
         }
         // Dropping `self` wakes the connection.
     }
@@ -167,7 +168,6 @@ impl Router {
             }),
             budget: Arc::new(Budget::new(options.budget, options.max_message)),
             options,
-            started: Instant::now(),
             inbox: Mutex::default(),
             arrived: Notify::new(),
         });
@@ -237,8 +237,6 @@ struct Shared {
     config: Arc<Config>,
     budget: Arc<Budget>,
     options: RouterOptions,
-    /// When connections are used is counted in tenths of a second from here.
-    started: Instant,
     /// Bounded by the budget.
     inbox: Mutex<VecDeque<Request>>,
     arrived: Notify,
@@ -531,9 +529,7 @@ impl Session<'_> {
 impl Shared {
     /// Notes that a connection is used.
     fn touch(&self, connection: &Conn) {
-        let now = self.started.elapsed().as_millis() / 100;
-        let now = u32::try_from(now).unwrap_or(u32::MAX);
-        connection.used.store(now.min(u32::MAX - 1), Ordering::Relaxed);
+        connection.used.store(self.registry.now(), Ordering::Relaxed);
     }
 }
 

@@ -19,6 +19,9 @@ use super::link::LinkError;
 use super::places::{Places, Role};
 use crate::net::{Keepalive, ListenOptions, listen};
 
+/// Hundredths of a second after an answer in which a connection is not idle: a peer that asks one
+/// thing after the other has its next request on the way.
+const REST: u32 = 3;
 /// How long a new connection for requests waits for a place, and how often it looks.
 const ROOM_TIME: Duration = Duration::from_millis(1000);
 const ROOM_POLL: Duration = Duration::from_millis(2);
@@ -47,7 +50,7 @@ pub(crate) trait Peer: Send + Sync + 'static {
     /// Makes it look at its server's stage.
     fn wake(&self);
 
-    /// When it was used last, on a clock of its server's, if it could be closed now without harm.
+    /// When it was used last, by [`Registry::now`], if it could be closed now without harm.
     fn idle_since(&self) -> Option<u32> {
         None
     }
@@ -79,6 +82,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Registry<C> {
     pub(crate) tally: Tally,
     bounds: Bounds,
+    started: Instant,
     stage: AtomicU8,
     connections: Mutex<HashMap<Id, Arc<C>>>,
     addresses: Mutex<HashMap<IpAddr, usize>>,
@@ -94,6 +98,7 @@ impl<C: Peer> Registry<C> {
         Registry {
             tally,
             bounds,
+            started: Instant::now(),
             stage: AtomicU8::new(Stage::Running as u8),
             connections: Mutex::default(),
             addresses: Mutex::default(),
@@ -181,11 +186,18 @@ impl<C: Peer> Registry<C> {
         self.open().saturating_sub(self.leaving.load(Ordering::Relaxed))
     }
 
+    /// The present time on the clock of this server: hundredths of a second since it was made.
+    pub(crate) fn now(&self) -> u32 {
+        let now = self.started.elapsed().as_millis() / 10;
+        u32::try_from(now).unwrap_or(u32::MAX).min(u32::MAX - 1)
+    }
+
     /// Asks those connections that are idle longest to end.
     pub(crate) fn make_room(&self, number: usize) {
+        let rested = self.now().saturating_sub(REST);
         let mut idle = Vec::new();
         self.each(|connection| {
-            if let Some(since) = connection.idle_since() {
+            if let Some(since) = connection.idle_since().filter(|since| *since <= rested) {
                 idle.push((since, Arc::clone(connection)));
             }
         });
