@@ -61,7 +61,7 @@ with_shared_options! { define_options {
     /// Most minions; the next ones are told that the master is full. 0: any number.
     max_minions: i64 = Int(0) => Honoured;
     /// Sign-ins that may wait to be served; more are told that the master is busy or full.
-    failover_sign_in_queue: i64 = Quiet(&Int(10_000)) => Honoured;
+    failover_sign_in_queue: i64 = Quiet(&Int(20_000)) => Honoured;
     /// Seconds over which minions leave a master that is drained.
     failover_drain_time: f64 = Quiet(&Float(30.0)) => Honoured;
     /// Seconds `salt-run master.drain wait=True` waits until the master is empty.

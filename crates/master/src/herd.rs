@@ -4,11 +4,13 @@
 //! - One place per minion: the newest request of an id takes the place of the one before, whose
 //!   asker has given up. Its key belongs to the place, so that nobody can push an id out of the
 //!   queue by asking in its name. First come, first served over the minions.
-//! - The threads are one fewer than the cores and yield to everything else the master does.
+//! - There is a thread for each core, and they yield to everything else the master does.
 //! - The queue is bounded. Our minions are told to come again as soon as they would wait longer
 //!   than their patience; real Salt's wait until the queue is full and are then told that the
-//!   master is, which sends them to their next one. These answers cost a signature each, so they
-//!   are bounded too; what is over that is dropped and counted.
+//!   master is, which sends them to their next one. These answers cost a signature each, half of
+//!   what a sign-in costs: they take a small share of the time and have a bounded queue of their
+//!   own, and who finds that full waits for a sign-in after all. Only what finds both full gets no
+//!   answer, and is counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -26,10 +28,13 @@ use crate::context::Shared;
 use crate::counters::Refusal;
 use crate::handlers::auth;
 
-/// How long one of our minions may be let wait: less than the time after which it gives up.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one of our minions may be let wait: less than the time after which it gives up, and
+/// about what another round of asking would take it.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Refusals under way.
 const REFUSALS_MAX: usize = 256;
+/// So many sign-ins come between two refusals while both wait.
+const SIGN_INS_PER_REFUSAL: u8 = 4;
 /// How much lower the priority of the threads is (`nice`): they still get a fifth of a busy core.
 const NICER: i32 = 6;
 /// Weight of one more measurement in the mean service time.
@@ -78,8 +83,8 @@ struct Queue {
     order: VecDeque<String>,
     waiting: HashMap<String, Waiting>,
     refusals: VecDeque<(Waiting, Duration)>,
-    /// Whether the last task was a refusal: they take turns with sign-ins.
-    refused_last: bool,
+    /// Sign-ins since the last refusal.
+    since_refusal: u8,
     /// Mean time one thread needs for one sign-in.
     mean: Option<Duration>,
     closed: bool,
@@ -111,7 +116,7 @@ impl Herd {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             longest: longest.max(1),
-            workers: cores.saturating_sub(1).max(1),
+            workers: cores,
             hasher: RandomState::new(),
         })
     }
@@ -245,7 +250,8 @@ impl Queue {
             return (Entry::Replaced, Some(std::mem::replace(older, waiting)));
         }
         let wait = self.wait(self.order.len(), workers);
-        if self.order.len() < longest && (!ours || wait <= PATIENCE) {
+        let stays = !ours || wait <= PATIENCE || self.refusals.len() >= REFUSALS_MAX;
+        if self.order.len() < longest && stays {
             self.order.push_back(place.clone());
             self.waiting.insert(place, waiting);
             self.count.longest = self.count.longest.max(self.order.len() as u64);
@@ -260,16 +266,16 @@ impl Queue {
         (Entry::Dropped, Some(waiting))
     }
 
-    /// Sign-ins and refusals take turns, so that neither waits for all of the others.
+    /// Refusals come between sign-ins, so that neither waits for all of the others.
     fn next(&mut self) -> Option<Task> {
-        let refusal_first = !self.refused_last;
+        let refusal_first = self.since_refusal >= SIGN_INS_PER_REFUSAL;
         if (refusal_first || self.order.is_empty())
             && let Some((waiting, after)) = self.refusals.pop_front()
         {
-            self.refused_last = true;
+            self.since_refusal = 0;
             return Some(Task::Refuse(waiting, after));
         }
-        self.refused_last = false;
+        self.since_refusal = self.since_refusal.saturating_add(1);
         while let Some(place) = self.order.pop_front() {
             if let Some(waiting) = self.waiting.remove(&place) {
                 return Some(Task::Serve(waiting));
