@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use saltern_interop::{Fleet, Peer, SwarmPlan, wait};
+use saltern_interop::{Fleet, Peer, SwarmPlan};
 
 #[test]
 fn a_list_of_ten_among_three_hundred_reaches_only_those() {
@@ -46,9 +46,6 @@ fn grains_decide_who_is_sent_a_job() {
     assert!(ids.iter().all(|id| id.starts_with("red-")), "{ids:?}");
     let answers = master.salt(&["-C", "G@os:Blue and *-7", "grains.get", "number"]);
     assert_eq!(answers, serde_json::json!({"blue-7": "7"}));
-    wait::until("the answers to be counted", || {
-        let counted = blue.now()["answered"].as_u64();
-        (counted == Some(1)).then_some(())
-    });
-    assert_eq!(red.now()["answered"].as_u64(), Some(40));
+    blue.until("one answer", |line| line["answered"].as_u64() == Some(1));
+    red.until("forty answers", |line| line["answered"].as_u64() == Some(40));
 }

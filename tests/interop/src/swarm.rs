@@ -71,12 +71,7 @@ impl SwarmPlan {
         let mut command = Command::new(saltern());
         command.arg("swarm").args(&self.args);
         let program = Program::start("saltern swarm", command, &output);
-        Swarm {
-            count: self.count,
-            program,
-            lines: Tail::new(&output),
-            last: Value::Null,
-        }
+        Swarm { count: self.count, program, lines: Tail::new(&output), last: Value::Null }
     }
 }
 

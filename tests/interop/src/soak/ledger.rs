@@ -48,6 +48,8 @@ pub(super) struct Ledger {
     pub(super) unreached: Vec<String>,
     /// Run twice, or with another content than it has to have.
     pub(super) wrong: Vec<String>,
+    /// Jobs that swarms wrote down as taken.
+    pub(super) written: usize,
     /// Rounds during which nobody was away.
     pub(super) calm: usize,
     /// Taken by a process that was ended before it could answer.
@@ -73,6 +75,7 @@ impl Ledger {
             lost: Vec::new(),
             unreached: Vec::new(),
             wrong: Vec::new(),
+            written: 0,
             calm: 0,
             excused: 0,
             taken: HashMap::new(),
@@ -135,6 +138,7 @@ impl Ledger {
         self.stored += entry.found.values().map(BTreeSet::len).sum::<usize>();
         for job in &entry.round.jobs {
             let taken = self.taken.remove(&job.jid).unwrap_or_default();
+            self.written += taken.len();
             self.excused += taken.values().filter(|taken| taken.is_excused(world)).count();
             for file in job.mark.iter().chain(&job.copy) {
                 drop(fs::remove_file(file));

@@ -151,6 +151,7 @@ impl Soak {
             rounds: self.ledger.rounds,
             kinds: self.rounds.made,
             stored: self.ledger.stored,
+            written: self.ledger.written,
             calm: self.ledger.calm,
             excused: self.ledger.excused,
             disturbances: self.disturber.made,

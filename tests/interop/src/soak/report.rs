@@ -19,6 +19,8 @@ pub struct Report {
     pub kinds: BTreeMap<String, usize>,
     /// Answers found at masters.
     pub stored: usize,
+    /// Jobs that swarms wrote down as taken.
+    pub written: usize,
     /// Rounds during which nobody was away.
     pub calm: usize,
     /// Jobs whose process was ended before it could answer.
@@ -45,7 +47,7 @@ impl Report {
         json!({
             "seed": self.seed, "seconds": self.seconds, "minions": self.minions,
             "masters": self.masters, "rounds": self.rounds, "calm_rounds": self.calm,
-            "jobs": self.kinds, "answers_stored": self.stored, "excused": self.excused,
+            "jobs": self.kinds, "jobs_taken": self.written, "answers_stored": self.stored, "excused": self.excused,
             "disturbances": self.disturbances,
             "latency_ms": {"p50": self.latency(0.5), "p99": self.latency(0.99)},
             "latencies": self.latencies,
@@ -69,6 +71,7 @@ impl Report {
         for (what, count) in [
             ("rounds", self.rounds),
             ("  of these undisturbed", self.calm),
+            ("jobs taken by swarms", self.written),
             ("answers stored", self.stored),
             ("ended before answering", self.excused),
         ] {
