@@ -7,7 +7,7 @@ use super::daemon;
 use super::goal::Goal;
 use super::herd::{self, Herd, Kind};
 use super::publisher::{Answer, Publisher};
-use super::sign_in::{connected, joined};
+use super::sign_in::{connected, joined, pace};
 use super::trial::Watch;
 use super::{Bench, Plan, Trial};
 use crate::{Master, Peer};
@@ -73,7 +73,8 @@ fn targeted(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> 
     let (many, few) = (grains("Common"), grains("Rare"));
     let begun = Instant::now();
     let start = |first, count, grains: &str| {
-        let extra = &["--grains", grains];
+        let [rate, number] = pace(&master);
+        let extra = &["--grains", grains, rate, number];
         let masters: &[&Master] = &[&master];
         Herd::start(&Kind { masters, id: "swarm-{n:05}", first, count, extra })
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::daemon;
 use super::goal::Goal;
 use super::herd::Herd;
-use super::sign_in::{connected, joined};
+use super::sign_in::{connected, joined, pace};
 use super::trial::Watch;
 use super::{Bench, Plan, Trial};
 use crate::Peer;
@@ -50,8 +50,8 @@ fn flood(peer: Peer, size: usize, bytes: &str, total: usize, plan: &Plan) -> Tri
         Ok(herd) => herd.stop(),
         Err(trial) => return *trial,
     }
-    let each = each.to_string();
-    let options = ["--flood", &each, "--size", bytes, "--progress", "0.2"];
+    let ([rate, number], each) = (pace(&master), each.to_string());
+    let options = ["--flood", &each, "--size", bytes, "--progress", "0.2", rate, number];
     let begun = Instant::now();
     let herd = Herd::of(&master, size, &options);
     if let Err(trial) = joined(&herd, begun, plan) {

@@ -59,8 +59,14 @@ fn storm(master: &mut Master, size: usize, plan: &Plan) -> (Herd, Trial) {
 pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Herd, Box<Trial>> {
     herd::keys();
     let begun = Instant::now();
-    let herd = Herd::of(master, size, &[]);
+    let herd = Herd::of(master, size, &pace(master));
     joined(&herd, begun, plan).map(|()| herd)
+}
+
+/// Sign-ins a second where they are not what is measured: as many as each can bear without a
+/// queue.
+pub(super) fn pace(master: &Master) -> [&'static str; 2] {
+    ["--rate", if master.peer.is_saltern() { "800" } else { "120" }]
 }
 
 /// Waits until all are connected.
