@@ -65,6 +65,26 @@ async fn each_subscriber_gets_a_publication_in_its_own_form_and_once() {
 }
 
 #[tokio::test]
+async fn who_never_reads_is_closed_even_if_it_knows_no_heartbeats() {
+    let options =
+        PublisherOptions { stall_timeout: Duration::from_millis(200), ..Default::default() };
+    let publisher = Publisher::bind(local(), options).unwrap();
+    let mut stuck = TcpStream::connect(publisher.local_addr()).await.unwrap();
+    let mut old = greeting();
+    old[11] = 0;
+    let subscribing = [old, ready("SUB"), b"\x00\x01\x01".to_vec()].concat();
+    stuck.write_all(&subscribing).await.unwrap();
+    until(|| publisher.subscribers() == 1).await;
+    for _ in 0..30 {
+        publisher.publish(None, vec![0; 1 << 20]);
+    }
+    until(|| publisher.connections() == 0).await;
+    let counters = publisher.counters();
+    assert_eq!(counters.closed_by(CloseReason::Stalled), 1);
+    assert!(counters.dropped > 0);
+}
+
+#[tokio::test]
 async fn what_a_lost_subscriber_did_not_get_is_counted() {
     let publisher = Publisher::bind(local(), PublisherOptions::default()).unwrap();
     let mut stuck = TcpStream::connect(publisher.local_addr()).await.unwrap();

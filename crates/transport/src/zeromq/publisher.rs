@@ -49,6 +49,8 @@ pub struct PublisherOptions {
     pub hwm_bytes: usize,
     /// Subscriptions of one subscriber.
     pub max_subscriptions: usize,
+    /// A subscriber that takes no byte of what waits for it in this time is closed.
+    pub stall_timeout: Duration,
     /// Finds peers that are gone without a word (`zmq_heartbeat_ivl`, `zmq_heartbeat_timeout`);
     /// `None` sends no heartbeats.
     pub heartbeat: Option<Heartbeat>,
@@ -66,6 +68,7 @@ impl Default for PublisherOptions {
             hwm: 1000,
             hwm_bytes: 64 << 20,
             max_subscriptions: 1024,
+            stall_timeout: Duration::from_secs(60),
             heartbeat: Some(Heartbeat {
                 interval: Duration::from_secs(10),
                 timeout: Duration::from_secs(30),
@@ -414,7 +417,7 @@ async fn serve(stream: TcpStream, place: Place<Conn>, shared: Arc<Shared>) {
         stream,
         last_sign: Instant::now(),
         pinged: None,
-        blocked: false,
+        blocked: None,
         id: place.id,
         connection,
         shared: &shared,
@@ -447,8 +450,8 @@ struct Session<'a> {
     last_sign: Instant,
     /// When the PING was sent that waits for a sign of life.
     pinged: Option<Instant>,
-    /// The socket was full when last written to.
-    blocked: bool,
+    /// Since when the socket is full and takes no bytes.
+    blocked: Option<Instant>,
     id: Id,
     connection: &'a Arc<Conn>,
     shared: &'a Shared,
@@ -471,14 +474,14 @@ impl Session<'_> {
         self.write()?;
         let stage = self.shared.registry.stage();
         let leaving = stage == Stage::Draining || self.connection.leaving.load(Ordering::Acquire);
-        if stage == Stage::Ended || leaving && !self.blocked {
+        if stage == Stage::Ended || leaving && self.blocked.is_none() {
             return Err(CloseReason::Shutdown.into());
         }
         let deadline = self.deadline();
         tokio::select! {
             biased;
             () = self.connection.wake.notified() => Ok(()),
-            ready = ready(self.stream, true, self.blocked) => {
+            ready = ready(self.stream, true, self.blocked.is_some()) => {
                 let ready = ready.map_err(LinkError::from)?;
                 if ready.is_readable() || ready.is_read_closed() {
                     self.read()?;
@@ -498,12 +501,16 @@ impl Session<'_> {
         let wrote = state.output.flush(self.stream)?;
         let blocked = !state.output.is_empty();
         drop(state);
-        if self.blocked && wrote > 0 && self.protocol.is_open() {
+        if self.blocked.is_some() && wrote > 0 && self.protocol.is_open() {
             // It takes bytes it was slow to take: that is a sign of life too, and its answer
             // to a PING may stand behind many of them.
             self.alive();
         }
-        self.blocked = blocked;
+        self.blocked = match self.blocked {
+            _ if !blocked => None,
+            Some(since) if wrote == 0 => Some(since),
+            _ => Some(Instant::now()),
+        };
         Ok(())
     }
 
@@ -517,14 +524,18 @@ impl Session<'_> {
         if !self.protocol.is_open() {
             return Some(self.last_sign + options.handshake_timeout);
         }
-        let heartbeat = options.heartbeat?;
-        if !self.protocol.peer_answers_pings() {
-            return None;
-        }
-        Some(match self.pinged {
+        let stalled = self.stalled();
+        let heartbeat = options.heartbeat.filter(|_| self.protocol.peer_answers_pings());
+        let silent = heartbeat.map(|heartbeat| match self.pinged {
             Some(pinged) => pinged + heartbeat.timeout,
             None => self.last_sign + heartbeat.interval.max(self.least_interval()),
-        })
+        });
+        stalled.into_iter().chain(silent).min()
+    }
+
+    /// When it is given up because it takes nothing of what waits for it.
+    fn stalled(&self) -> Option<Instant> {
+        self.blocked.map(|since| since + self.shared.options.stall_timeout)
     }
 
     /// Time between heartbeats to one peer by which those to all are not too many.
@@ -539,6 +550,9 @@ impl Session<'_> {
         }
         if !self.protocol.is_open() {
             return Err(CloseReason::HandshakeTimeout.into());
+        }
+        if self.stalled().is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Ended(CloseReason::Stalled, "it does not read publications".into()));
         }
         if self.pinged.is_some() {
             return Err(CloseReason::Silent.into());
