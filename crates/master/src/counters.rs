@@ -1,10 +1,13 @@
 //! Counts every way a request leaves the master without being served, and logs them: one line per
 //! kind at once, then at most one line per interval with the number since, so that a flood of bad
-//! requests can fill neither the disk nor the log.
+//! requests can fill neither the disk nor the log. What other parts count is read where it is
+//! shown: `salt-run manage.health`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Shortest time between two log lines about the same kind of refusal.
@@ -39,8 +42,14 @@ pub enum Refusal {
     NotPermitted,
     /// An event tag minions may not fire.
     ReservedTag,
-    /// More requests at once than this master takes.
+    /// More sign-ins at once than this master takes.
     Overloaded,
+    /// A return that found the queue of the job cache full.
+    ReturnsFull,
+    /// A return that the job cache could not keep.
+    NotKept,
+    /// More runners at once than this master takes.
+    RunnersFull,
     /// Not finished in time.
     TooLate,
     /// The handler failed.
@@ -66,6 +75,9 @@ impl fmt::Display for Refusal {
             Refusal::NotPermitted => "not permitted",
             Refusal::ReservedTag => "reserved event tag",
             Refusal::Overloaded => "overloaded",
+            Refusal::ReturnsFull => "queue of the job cache full",
+            Refusal::NotKept => "return not kept",
+            Refusal::RunnersFull => "too many runners",
             Refusal::TooLate => "too late",
             Refusal::Failed => "failed",
         })
@@ -80,8 +92,41 @@ struct Count {
 }
 
 /// The counts of one master.
-#[derive(Default)]
-pub struct Counters(Mutex<[Count; KINDS]>);
+pub struct Counters {
+    refused: Mutex<[Count; KINDS]>,
+    started: Instant,
+    /// Requests taken since the start, and those at work now.
+    taken: AtomicU64,
+    at_work: AtomicU64,
+    /// Times that a request had to wait for one of the places at work.
+    waited: AtomicU64,
+    /// When the operator last asked for counts from nought, and what they were then.
+    baseline: Mutex<Option<(Instant, BTreeMap<String, u64>)>>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            refused: Mutex::default(),
+            started: Instant::now(),
+            taken: AtomicU64::new(0),
+            at_work: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            baseline: Mutex::default(),
+        }
+    }
+}
+
+/// Requests, as far as the one place counts them through which all go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// Taken since the start.
+    pub taken: u64,
+    /// At work now.
+    pub at_work: u64,
+    /// How often one had to wait for a place.
+    pub waited: u64,
+}
 
 impl Counters {
     /// Counts one refusal; `detail` is only built when a line is logged.
@@ -106,6 +151,53 @@ impl Counters {
     pub(crate) fn flush(&self, now: Instant) {
         for (kind, number) in self.overdue(now) {
             log::warn!("Refused {number} more requests: {kind}");
+        }
+    }
+
+    /// A request is worked on until [`Counters::end`]; `waited`: it had to wait for a place.
+    pub(crate) fn begin(&self, waited: bool) {
+        self.taken.fetch_add(1, Relaxed);
+        self.at_work.fetch_add(1, Relaxed);
+        self.waited.fetch_add(u64::from(waited), Relaxed);
+    }
+
+    /// A request gives its place back.
+    pub(crate) fn end(&self) {
+        self.at_work.fetch_sub(1, Relaxed);
+    }
+
+    /// The requests so far.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        Requests {
+            taken: self.taken.load(Relaxed),
+            at_work: self.at_work.load(Relaxed),
+            waited: self.waited.load(Relaxed),
+        }
+    }
+
+    /// Time since the start of the master.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Every kind of refusal with its count.
+    pub(crate) fn refusals(&self) -> Vec<(Refusal, u64)> {
+        let counts = self.lock();
+        ALL.iter().zip(counts.iter()).map(|(kind, count)| (*kind, count.total)).collect()
+    }
+
+    /// Later answers of [`Counters::since`] count from these values on.
+    pub(crate) fn set_baseline(&self, counts: BTreeMap<String, u64>) {
+        *crate::context::lock(&self.baseline) = Some((Instant::now(), counts));
+    }
+
+    /// Time since the last baseline, or the start, and what the counts were then.
+    pub(crate) fn since(&self) -> (Duration, BTreeMap<String, u64>) {
+        match &*crate::context::lock(&self.baseline) {
+            Some((at, counts)) => (at.elapsed(), counts.clone()),
+            None => (self.uptime(), BTreeMap::new()),
         }
     }
 
@@ -138,7 +230,7 @@ impl Counters {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, [Count; KINDS]> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -157,6 +249,9 @@ const ALL: [Refusal; KINDS] = [
     Refusal::NotPermitted,
     Refusal::ReservedTag,
     Refusal::Overloaded,
+    Refusal::ReturnsFull,
+    Refusal::NotKept,
+    Refusal::RunnersFull,
     Refusal::TooLate,
     Refusal::Failed,
 ];
@@ -178,6 +273,7 @@ mod tests {
         assert_eq!(counters.count(Refusal::BadEnvelope, start + 3 * LOG_EVERY), Some(1));
         assert_eq!(counters.total(Refusal::BadEnvelope), 102);
         assert_eq!(counters.total(Refusal::NotVerified), 0);
+        assert!(counters.refusals().contains(&(Refusal::BadEnvelope, 102)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::counters::Refusal;
 use crate::handlers::{self, local, returns};
 
 /// Requests being served at a time; more wait in their sockets.
-const MAX_REQUESTS: usize = 1024;
+pub(crate) const MAX_REQUESTS: usize = 1024;
 /// Longest time a request is worked on. Clients wait 60 seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Bodies up to this size are unpacked on the event loop: that takes some microseconds.
@@ -32,11 +32,14 @@ const AT_ONCE: usize = 128 << 10;
 pub(crate) async fn serve(shared: Arc<Shared>, router: Arc<Router>) {
     let places = Arc::new(Semaphore::new(MAX_REQUESTS));
     loop {
+        let waits = places.available_permits() == 0;
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Some(request) = router.recv().await else { return };
         let shared = Arc::clone(&shared);
+        shared.counters.begin(waits);
         tokio::spawn(async move {
             one(&shared, request).await;
+            shared.counters.end();
             drop(place);
         });
     }

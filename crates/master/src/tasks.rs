@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use saltern_base::MinionId;
+use saltern_base::{MinionId, memory};
 use saltern_event::tags;
 use saltern_store::dropfile;
 use saltern_value::Map;
@@ -15,8 +15,47 @@ use crate::publish::new_job;
 
 /// Runs all of it until it is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    tokio::join!(housekeeping(&shared), rotation(&shared), keys_changed(&shared));
+    tokio::join!(
+        housekeeping(&shared),
+        rotation(&shared),
+        keys_changed(&shared),
+        memory_returns(&shared)
+    );
 }
+
+/// How often it is looked whether memory could be given back.
+const MEMORY_EVERY: Duration = Duration::from_secs(5);
+/// Growth since memory was last given back from which on it is worth it, in KiB.
+const GROWTH: u64 = 2 << 10;
+/// Looks while the master is busy after which it is done all the same.
+const BUSY_LOOKS: u32 = 6;
+
+/// Gives memory back when a burst is over, and now and then during a long one.
+async fn memory_returns(shared: &Arc<Shared>) {
+    let mut ticks = interval(MEMORY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut taken, mut floor, mut busy) = (0, u64::MAX, 0);
+    loop {
+        ticks.tick().await;
+        let now = shared.counters.requests().taken;
+        let calm = now - taken < CALM;
+        taken = now;
+        let Some(used) = memory::usage() else { return };
+        floor = floor.min(used);
+        busy = if calm { 0 } else { busy + 1 };
+        if used < floor + GROWTH || !(calm || busy >= BUSY_LOOKS) {
+            continue;
+        }
+        busy = 0;
+        // Not under the bound of what computes: it waits for nobody, and takes milliseconds.
+        if tokio::task::spawn_blocking(memory::release_heap).await.is_ok() {
+            floor = memory::usage().unwrap_or(used);
+        }
+    }
+}
+
+/// Requests between two looks that make no burst.
+const CALM: u64 = 250;
 
 /// Every `loop_interval`: job expiry, presence, the drop file of tools, the log of refusals.
 async fn housekeeping(shared: &Arc<Shared>) {

@@ -143,7 +143,7 @@ fn reasons(minions: &Map, counted: bool) -> Vec<String> {
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.
-fn drawn(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn drawn(heads: &[&str], rows: Vec<Vec<String>>) -> String {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let mut lines = vec![heads];
     lines.extend(rows);
@@ -167,7 +167,7 @@ fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     match seconds {
         s if s < 120 => format!("{s} s"),
         s if s < 7200 => format!("{} min", s / 60),

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 mod docs;
 mod fleet;
+mod health;
 mod key_text;
 pub(crate) mod links;
 pub(crate) mod master;

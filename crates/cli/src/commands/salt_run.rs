@@ -108,8 +108,13 @@ fn show(
         return super::docs::print(printer, &answers);
     }
     let all = call.kwarg.get("verbose").is_some_and(Value::truthy);
-    let plain = call.fun == "manage.failover" && printer.chosen().is_none();
-    match plain.then(|| super::fleet::table(&result.ret, all)).flatten() {
+    let table = match call.fun.as_str() {
+        _ if printer.chosen().is_some() => None,
+        "manage.failover" => super::fleet::table(&result.ret, all),
+        "manage.health" => super::health::table(&result.ret),
+        _ => None,
+    };
+    match table {
         Some(table) => printer.write(&table)?,
         None => printer.print(&result.ret, result.out.as_deref(), i64::from(!result.success))?,
     }

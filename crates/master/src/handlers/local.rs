@@ -116,7 +116,7 @@ pub(crate) fn runner(shared: &Arc<Shared>, call: Unverified<Runner>, peer: Socke
     if started {
         return reply;
     }
-    shared.counters.refuse(Refusal::Overloaded, Some(peer), || format!("runner {}", call.fun));
+    shared.counters.refuse(Refusal::RunnersFull, Some(peer), || format!("runner {}", call.fun));
     reply::error("SaltMasterError", "Too many runners are at work; try again later.")
 }
 

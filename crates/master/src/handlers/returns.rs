@@ -76,7 +76,7 @@ pub(crate) async fn take(
             Err(why) => {
                 from.refuse(
                     &of,
-                    Refusal::Failed,
+                    Refusal::NotKept,
                     &format!("_return (the return is not kept: {why})"),
                 );
                 replier.failed()
@@ -85,7 +85,7 @@ pub(crate) async fn take(
         reply.send(answer);
     });
     if let Err(error) = queued {
-        back.refuse(shared, Refusal::Overloaded, &format!("_return ({error})"));
+        back.refuse(shared, Refusal::ReturnsFull, &format!("_return ({error})"));
     }
 }
 

@@ -10,6 +10,7 @@ mod fileserver;
 mod jobs;
 mod manage;
 mod manage_failover;
+mod manage_health;
 mod master;
 mod mine;
 mod pillar;
@@ -86,6 +87,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Runner> {
         jobs::RUNNERS,
         manage::RUNNERS,
         manage_failover::RUNNERS,
+        manage_health::RUNNERS,
         master::RUNNERS,
         mine::RUNNERS,
         pillar::RUNNERS,
