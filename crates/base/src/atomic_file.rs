@@ -15,8 +15,18 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// Any failure of the file system; the former file is then still whole.
 pub fn write(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = write_temporary(path, data, mode)?;
+    let temporary = write_temporary(path, data, mode, true)?;
     finish(&temporary, path, fs::rename(&temporary, path))
+}
+
+/// Like [`write`] for what may be lost in a power cut, which may then also leave an empty file:
+/// other processes see it whole or not at all, and nobody waits for the disk.
+///
+/// # Errors
+/// Any failure of the file system; the former file is then still whole.
+pub fn write_unsynced(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = write_temporary(path, data, mode, false)?;
+    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// Creates `path` with `data`; leaves an existing file as it is.
@@ -24,13 +34,13 @@ pub fn write(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] when the file is there, else any failure of the file system.
 pub fn create_new(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = write_temporary(path, data, mode)?;
+    let temporary = write_temporary(path, data, mode, true)?;
     let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
     linked.and(removed).and_then(|()| sync_parent(path))
 }
 
-fn write_temporary(path: &Path, data: &[u8], mode: u32) -> io::Result<PathBuf> {
+fn write_temporary(path: &Path, data: &[u8], mode: u32, sync: bool) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
     // A leading dot: no one who lists minion ids or SLS files takes it for one. The name is cut
@@ -42,7 +52,7 @@ fn write_temporary(path: &Path, data: &[u8], mode: u32) -> io::Result<PathBuf> {
             OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(data)?;
-        file.sync_all()
+        if sync { file.sync_all() } else { Ok(()) }
     };
     attempt().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     Ok(temporary)
@@ -75,6 +85,8 @@ mod tests {
         write(&path, b"one", 0o400).unwrap();
         write(&path, b"two", 0o400).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
+        write_unsynced(&path, b"three", 0o400).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file is left");
         fs::remove_dir_all(dir).unwrap();

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use saltern_transport::zeromq::Reply;
 use saltern_value::{Map, Value};
 use saltern_wire::auth::server::Asker;
+use saltern_wire::reply;
 
 use crate::context::Shared;
 use crate::counters::Refusal;
@@ -31,8 +32,8 @@ use crate::handlers::auth;
 /// How long one of our minions may be let wait: less than the time after which it gives up, and
 /// about what another round of asking would take it.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Refusals under way.
-const REFUSALS_MAX: usize = 256;
+/// Refusals under way: as many as are signed within the patience of those who wait for them.
+const REFUSALS_MAX: usize = 2048;
 /// So many sign-ins come between two refusals while both wait.
 const SIGN_INS_PER_REFUSAL: u8 = 4;
 /// How much lower the priority of the threads is (`nice`): they still get a fifth of a busy core.
@@ -40,7 +41,7 @@ const NICER: i32 = 6;
 /// Weight of one more measurement in the mean service time.
 const WEIGHT: f64 = 0.1;
 /// The mean service time until something was measured.
-const GUESS: Duration = Duration::from_millis(3);
+const GUESS: Duration = Duration::from_millis(1);
 /// Longest id that gets a place of its own; longer ones are none.
 const ID_MAX: usize = 255;
 
@@ -100,7 +101,7 @@ pub(crate) struct Counts {
     pub(crate) replaced: u64,
     /// Told to come again.
     pub(crate) refused: u64,
-    /// Not answered at all: even for refusals there were too many.
+    /// Answered without a signature: even for refusals there were too many.
     pub(crate) dropped: u64,
     /// Not answered because nobody waited for it any more.
     pub(crate) gone: u64,
@@ -141,11 +142,15 @@ impl Herd {
         let place = self.place(&load);
         let waiting = Waiting { load, peer, reply };
         let (entry, old) = self.lock().enter(place, ours, waiting, self.longest, self.workers);
-        // The one who waited for it has given up, or was never the one it said it was.
-        drop(old);
         match entry {
+            // The one who waited for an older one has given up, or was never who it said it was.
             Entry::Queued | Entry::Replaced | Entry::Refused => self.arrived.notify_one(),
-            Entry::Dropped => shared.counters.refuse(Refusal::Overloaded, Some(peer), || "sign-in"),
+            Entry::Dropped => {
+                shared.counters.refuse(Refusal::Overloaded, Some(peer), || "sign-in");
+                if let Some(waiting) = old {
+                    waiting.reply.send(reply::text("bad load"));
+                }
+            }
         }
     }
 
