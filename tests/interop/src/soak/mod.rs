@@ -157,6 +157,7 @@ impl Soak {
             disturbances: self.disturber.made,
             samples: self.sampler.samples,
             latencies: self.sampler.latencies,
+            queues: self.sampler.queues,
             rest,
             health,
             swarms: ends,

@@ -29,6 +29,8 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// When, and how many milliseconds a job for ten minions took.
     pub latencies: Vec<(f64, f64)>,
+    /// What waited at a master, now and then.
+    pub queues: Vec<Value>,
     pub rest: Vec<Rest>,
     /// `manage.health` of each master at the end.
     pub health: Vec<Value>,
@@ -50,7 +52,7 @@ impl Report {
             "jobs": self.kinds, "jobs_taken": self.written, "answers_stored": self.stored, "excused": self.excused,
             "disturbances": self.disturbances,
             "latency_ms": {"p50": self.latency(0.5), "p99": self.latency(0.99)},
-            "latencies": self.latencies,
+            "latencies": self.latencies, "queues": self.queues,
             "samples": self.samples.iter().map(Sample::json).collect::<Vec<_>>(),
             "at_rest": self.rest.iter().map(Rest::json).collect::<Vec<_>>(),
             "health": self.health, "swarms": swarms,

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Plan;
 use super::judge::SPARE;
 use super::world::World;
+use super::{Plan, health};
 use crate::{Master, wait};
 
 /// One look at one master.
@@ -59,14 +59,16 @@ pub(super) struct Sampler {
     pub(super) samples: Vec<Sample>,
     /// When, and how many milliseconds a job for ten minions took, the tool's start included.
     pub(super) latencies: Vec<(f64, f64)>,
+    /// What waited at a master, now and then.
+    pub(super) queues: Vec<Value>,
 }
 
 impl Sampler {
     /// Before anybody is connected.
     pub(super) fn new(world: &mut World) -> Self {
         let idle = world.masters.iter_mut().map(|m| descriptors(m.process().pid())).collect();
-        let (samples, latencies) = (Vec::new(), Vec::new());
-        Sampler { next: Instant::now(), turn: 0, idle, samples, latencies }
+        let (samples, latencies, queues) = (Vec::new(), Vec::new(), Vec::new());
+        Sampler { next: Instant::now(), turn: 0, idle, samples, latencies, queues }
     }
 
     /// Takes samples when it is time.
@@ -84,9 +86,15 @@ impl Sampler {
                 self.samples.push(sample);
             }
         }
+        self.turn += 1;
+        let number = self.turn % world.masters.len();
+        let master = &world.masters[number];
+        if world.up[number] {
+            let waiting = health::queues(master);
+            self.queues.push(json!({"at": at, "master": number, "waiting": waiting}));
+        }
         if world.calm().is_some() {
-            self.turn += 1;
-            let master = &world.masters[self.turn % world.masters.len()];
+            let master = &world.masters[number];
             let milliseconds = time_job(master, world);
             self.latencies.extend(milliseconds.map(|ms| (at, ms)));
         }

@@ -218,7 +218,8 @@ fn swarm(fleet: &Fleet, masters: &[Master], name: &str, role: Role, count: usize
         .flag("--random-master")
         .option("--grains", grains.to_str().unwrap())
         .option("--size", &role.bytes().to_string())
-        .option("--ramp", "2");
+        // As fast as a small machine takes them that has minions and masters on it.
+        .option("--ramp", &(count / 50).max(2).to_string());
     match role {
         Role::Flapping => plan.option("--flapping", "100").option("--flap-every", "15"),
         Role::Small => plan.option("--latency", "exp:20ms"),
