@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use saltern_value::Map;
 use tokio::sync::Notify;
 
-use crate::server::{self, Outlet, Servers};
+use crate::server::{Outlet, Servers};
 use crate::{BusPaths, Event, Framing, event, frame};
 
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -109,6 +109,12 @@ impl Bus {
         self.owner.hub.dropped.load(Ordering::Relaxed)
     }
 
+    /// Programs and pushed events that were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.owner.hub.refused.load(Ordering::Relaxed)
+    }
+
     /// Events and bytes that wait for the slowest of the processes that read the publish socket.
     #[must_use]
     pub fn longest_queue(&self) -> (usize, usize) {
@@ -141,6 +147,7 @@ pub(crate) struct Hub {
     next_outlet: AtomicU64,
     pub(crate) connections: AtomicUsize,
     dropped: AtomicU64,
+    refused: AtomicU64,
     last_log: Mutex<Option<Instant>>,
 }
 
@@ -153,6 +160,7 @@ impl Hub {
             next_outlet: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             last_log: Mutex::default(),
         }
     }
@@ -196,6 +204,12 @@ impl Hub {
             *last = Some(now);
             log::warn!("event bus: a subscriber is too slow and misses events ({total} so far)");
         }
+    }
+
+    /// Counts a program or an event that is not let in.
+    pub(crate) fn refuse(&self, why: &str) {
+        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        log::warn!("event bus: refused a process on the local socket: {why} ({count} so far)");
     }
 
     pub(crate) fn add_outlet(&self) -> (u64, Arc<Outlet>) {
@@ -300,6 +314,6 @@ impl Drop for Subscription {
 pub(crate) fn take_pushed(hub: &Hub, packed: &[u8]) {
     match event::unpack(packed) {
         Ok(event) => hub.spread(event, Some(packed)),
-        Err(error) => server::refuse(&format!("pushed bytes that are no event: {error}")),
+        Err(error) => hub.refuse(&format!("pushed bytes that are no event: {error}")),
     }
 }

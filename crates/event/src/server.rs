@@ -165,7 +165,7 @@ async fn accept<F>(
             continue;
         };
         let Some(place) = Place::take(&hub) else {
-            refuse("too many connections");
+            hub.refuse("too many connections");
             continue;
         };
         let hub = hub.clone();
@@ -195,10 +195,6 @@ impl Drop for Place {
     }
 }
 
-pub(crate) fn refuse(why: &str) {
-    log::warn!("event bus: refused a process on the local socket: {why}");
-}
-
 /// Reads the events one process pushes.
 async fn pull_from(stream: UnixStream, hub: Arc<Hub>) -> io::Result<()> {
     let mut reader = FrameReader::new(PUSH_MAX);
@@ -216,7 +212,7 @@ async fn pull_from(stream: UnixStream, hub: Arc<Hub>) -> io::Result<()> {
                 Ok(Some(body)) => bus::take_pushed(&hub, &body),
                 Ok(None) => break,
                 Err(error) => {
-                    refuse(&error.to_string());
+                    hub.refuse(&error.to_string());
                     return Ok(());
                 }
             }

@@ -124,6 +124,10 @@ impl Line {
 
 const FILES: &str = "open files ran short: raise max_open_files and the system's hard limit \
                      (LimitNOFILE), or put minions on another master";
+const ROOM: &str = "open files ran short, one address has too many connections, or too many large \
+                    requests came at once: the log says which; raise max_open_files and the \
+                    system's hard limit (LimitNOFILE), or max_connections_per_address, or put \
+                    minions on another master";
 const DISK: &str = "the disk of the job cache cannot keep up or fails: see the log, look at the \
                     disk, spread jobs with --batch-size";
 
@@ -147,8 +151,8 @@ fn publications(shared: &Shared) -> Vec<Line> {
             counts.dropped,
             "publications that a subscriber could not be given",
             "a minion was too slow or went away with jobs for it under way: the log names its \
-             address; raise pub_hwm for bursts, look at slow minions, ask jobs again by \
-             salt-run jobs.missing",
+             address; raise pub_hwm for bursts, look at slow minions, see salt-run \
+             jobs.lookup_jid for who did not answer, and give those the job again",
         ),
         Line::loss(
             "subscribers_stuck",
@@ -167,8 +171,14 @@ fn publications(shared: &Shared) -> Vec<Line> {
             "events_lost",
             shared.bus.dropped(),
             "events that a listener of the bus was too slow for",
-            "a program that listens to the event bus does not keep up: stop it, make it faster, \
-             or raise ipc_write_buffer",
+            "a program that listens to the event bus does not keep up: stop it or make it faster",
+        ),
+        Line::loss(
+            "event_bus_refused",
+            shared.bus.refused(),
+            "programs and events that the event bus refused",
+            "too many programs at the event bus, or one that sends no events: the log says which; \
+             stop those that are not needed",
         ),
         Line::gauge(
             "publications_waiting",
@@ -276,6 +286,14 @@ fn requests(shared: &Shared) -> Vec<Line> {
             "more than a thousand requests were at work at once: large files or slow pillars; \
              spread jobs with --batch-size",
         ),
+        Line::warning(
+            "requests_stalled",
+            router.closed_by(CloseReason::Stalled),
+            "request connections closed because a message made no progress",
+            "hosts that vanished in the middle of a request, or a network that loses packets: the \
+             log names an address; minions ask again",
+        ),
+        Line::note("requests_malformed", router.bad_shape, "messages that are no request"),
         Line::note("replies_unwanted", router.dropped, "replies whose asker was gone"),
         Line::note("requests", requests.taken, "requests taken"),
         Line::gauge("requests_at_work", requests.at_work, "requests at work now")
@@ -307,7 +325,7 @@ fn connections(shared: &Shared) -> Vec<Line> {
             "connections_refused",
             both(CloseReason::NoRoom),
             "connections closed for lack of room",
-            FILES,
+            ROOM,
         ),
         Line::loss(
             "accepts_failed",
