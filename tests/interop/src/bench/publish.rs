@@ -73,10 +73,10 @@ fn targeted(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> 
     let (many, few) = (grains("Common"), grains("Rare"));
     let begun = Instant::now();
     let start = |first, count, grains: &str| {
-        let [rate, number] = pace(&master);
-        let extra = &["--grains", grains, rate, number];
+        let pace = pace(&master);
+        let extra: Vec<&str> = ["--grains", grains].into_iter().chain(pace).collect();
         let masters: &[&Master] = &[&master];
-        Herd::start(&Kind { masters, id: "swarm-{n:05}", first, count, extra })
+        Herd::start(&Kind { masters, id: "swarm-{n:05}", first, count, extra: &extra })
     };
     let herds = [start(0, size - FEW, &many), start(size - FEW, FEW, &few)];
     for herd in &herds {

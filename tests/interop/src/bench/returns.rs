@@ -50,8 +50,9 @@ fn flood(peer: Peer, size: usize, bytes: &str, total: usize, plan: &Plan) -> Tri
         Ok(herd) => herd.stop(),
         Err(trial) => return *trial,
     }
-    let ([rate, number], each) = (pace(&master), each.to_string());
-    let options = ["--flood", &each, "--size", bytes, "--progress", "0.2", rate, number];
+    let each = each.to_string();
+    let options = ["--flood", &each, "--size", bytes, "--progress", "0.2"];
+    let options: Vec<&str> = options.into_iter().chain(pace(&master)).collect();
     let begun = Instant::now();
     let herd = Herd::of(&master, size, &options);
     if let Err(trial) = joined(&herd, begun, plan) {

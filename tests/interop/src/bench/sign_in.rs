@@ -48,7 +48,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
 fn storm(master: &mut Master, size: usize, plan: &Plan) -> (Herd, Trial) {
     let watch = Watch::master(master);
     let begun = Instant::now();
-    let herd = Herd::of(master, size, &[]);
+    let herd = Herd::of(master, size, beat(master));
     let connected = herd.connected(begun, plan.limit());
     let trial = watch.end(connected as f64, size as f64);
     let p99 = herd.most("latency_ms.sign_in.p99");
@@ -65,8 +65,15 @@ pub(super) fn connected(master: &Master, size: usize, plan: &Plan) -> Result<Her
 
 /// Sign-ins a second where they are not what is measured: as many as each can bear without a
 /// queue.
-pub(super) fn pace(master: &Master) -> [&'static str; 2] {
-    ["--rate", if master.peer.is_saltern() { "800" } else { "120" }]
+pub(super) fn pace(master: &Master) -> Vec<&'static str> {
+    let rate = if master.peer.is_saltern() { "800" } else { "120" };
+    ["--rate", rate].into_iter().chain(beat(master).iter().copied()).collect()
+}
+
+/// Real Salt's master is spared the heartbeats of our minions, which its own do not have; ours has
+/// to bear them. Only where a master dies they are the same for all.
+fn beat(master: &Master) -> &'static [&'static str] {
+    if master.peer.is_saltern() { &[] } else { &["--heartbeat", "0"] }
 }
 
 /// Waits until all are connected.
