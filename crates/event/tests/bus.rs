@@ -137,6 +137,51 @@ async fn a_slow_subscriber_misses_events_and_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn fifty_listeners_get_a_burst_in_order_beside_one_that_does_not_read() {
+    let dir = Dir::new();
+    let paths = BusPaths::master(&dir.0);
+    let options = BusOptions { queue_bytes: 1 << 20, ..BusOptions::default() };
+    let bus = Bus::bind(&paths, options).unwrap();
+    let slow = Subscriber::connect(&paths.publish).await.unwrap();
+    let mut good = Vec::new();
+    for _ in 0..50 {
+        let mut subscriber = Subscriber::connect(&paths.publish).await.unwrap();
+        subscriber.filter("burst/");
+        good.push(subscriber);
+    }
+    until(|| bus.readers() == 51).await;
+    let text = "x".repeat(400);
+    let reading: Vec<_> = (good.into_iter())
+        .map(|mut subscriber| {
+            tokio::spawn(async move {
+                for n in 0..2_000 {
+                    assert_eq!(next(&mut subscriber).await.unwrap().tag, format!("burst/{n}"));
+                }
+            })
+        })
+        .collect();
+    for n in 0..2_000 {
+        bus.fire(format!("burst/{n}"), data("text", &text));
+        if n % 100 == 99 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for reader in reading {
+        reader.await.unwrap();
+    }
+    // What the one that does not read may keep waiting is bounded.
+    assert!(bus.longest_queue().1 <= 1 << 20);
+    assert_eq!(bus.dropped(), 0, "a megabyte holds the burst");
+    for n in 0..10_000 {
+        bus.fire(format!("more/{n}"), data("text", &text));
+    }
+    assert!(bus.dropped() > 0);
+    assert!(bus.longest_queue().1 <= 1 << 20);
+    drop(slow);
+    until(|| bus.readers() == 0).await;
+}
+
+#[tokio::test]
 async fn long_events_are_trimmed_on_the_socket() {
     let dir = Dir::new();
     let paths = BusPaths::master(&dir.0);

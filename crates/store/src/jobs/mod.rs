@@ -383,7 +383,8 @@ impl JobStore {
         self.ask(|db| query::return_of(db, jid, minion))
     }
 
-    /// Jobs that match, oldest first (newest first with a limit).
+    /// Jobs that match, oldest first (newest first with a limit), without their minions:
+    /// [`JobStore::job`] has those.
     ///
     /// # Errors
     /// The database's refusal.
