@@ -135,7 +135,7 @@ impl SealKey {
     /// # Errors
     /// When the system has no randomness.
     pub fn seal_value(&self, value: &Value, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
-        let mut out = frame(nonce);
+        let mut out = frame(nonce, value.as_map().map_or(0, room_for));
         msgpack::encode_into(&mut out, value, Encoding::OldRaw);
         self.finish(out)
     }
@@ -145,7 +145,7 @@ impl SealKey {
     /// # Errors
     /// When the system has no randomness.
     pub fn seal_map(&self, map: &Map, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
-        let mut out = frame(nonce);
+        let mut out = frame(nonce, room_for(map));
         msgpack::encode_map_into(&mut out, map, Encoding::OldRaw);
         self.finish(out)
     }
@@ -236,9 +236,15 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// Room for the IV, the prefix and the nonce.
-fn frame(nonce: Option<&str>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+/// What the large members of a message take (a piece of a file): room made at once saves moving
+/// them when padding and HMAC need some more.
+fn room_for(map: &Map) -> usize {
+    map.values().filter_map(Value::as_raw).map(<[u8]>::len).sum()
+}
+
+/// Room for the IV, the prefix and the nonce, and for `content`.
+fn frame(nonce: Option<&str>, content: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + content);
     out.resize(BLOCK, 0);
     out.extend_from_slice(PREFIX);
     out.extend_from_slice(nonce.unwrap_or_default().as_bytes());
@@ -272,7 +278,7 @@ mod tests {
         let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc=";
         let key = SealKey::parse(text).unwrap();
         let iv = std::array::from_fn(|i| 0xa0 + i as u8);
-        let mut out = frame(None);
+        let mut out = frame(None, 0);
         let value = Value::Map(Map::from([("cmd", "ping"), ("id", "minion1")]));
         msgpack::encode_into(&mut out, &value, Encoding::OldRaw);
         key.finish_with_iv(&mut out, &iv).unwrap();
