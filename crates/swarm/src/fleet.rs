@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use saltern_base::Jid;
 use saltern_crypto::PublicKey;
 use saltern_target::{Expression, Options};
 use saltern_value::{Map, Value, yaml};
@@ -26,6 +27,8 @@ pub(crate) struct Fleet {
     pub(crate) stats: Stats,
     pub(crate) trust: Trust,
     pub(crate) began: Instant,
+    /// What the job ids of a flood begin with: each run has its own.
+    pub(crate) flood: String,
     /// Minions connected to each master.
     pub(crate) on: Vec<AtomicU64>,
     /// What the first sign-in at each master has shown, for trust at first use.
@@ -79,6 +82,7 @@ impl Fleet {
             opened: Mutex::default(),
             stats: Stats::default(),
             began: Instant::now(),
+            flood: Jid::at(SystemTime::now()).as_str().chars().take(14).collect(),
             trust,
             plan,
         })

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use saltern_failover::{Hard, Soft, Verdict};
+use saltern_failover::{Hard, Pace, Soft, Verdict};
 use saltern_transport::zeromq::{RequestError, Requester, RequesterOptions};
 use saltern_value::{Map, Value};
 use saltern_wire::auth::Identity;
@@ -46,6 +46,7 @@ struct Keys {
     mark: Arc<str>,
     generation: u64,
     topics: bool,
+    pace: Pace,
     publish_port: u16,
 }
 
@@ -128,12 +129,18 @@ impl Keys {
             opener,
             generation,
             topics: credentials.hints.topics,
+            pace: Pace { heartbeat: credentials.hints.heartbeat, probe: credentials.hints.probe },
             publish_port: credentials.publish_port,
         }
     }
 }
 
 impl Link {
+    /// How often the master wants to be asked, by the last sign-in.
+    pub(crate) fn pace(&self) -> Pace {
+        self.keys().pace
+    }
+
     /// Signs in and gives the way that came of it.
     pub(crate) async fn open(
         fleet: Arc<Fleet>,

@@ -51,7 +51,7 @@ pub(crate) enum Kind {
 }
 
 enum Event {
-    Tried(Attempt, Result<Box<Established>, Verdict>),
+    Tried(Attempt, Master, Result<Box<Established>, Verdict>),
     Prepared(Attempt, Master, Result<Arc<Link>, Verdict>),
     Received(Attempt),
     Lost(Attempt, LossReason),
@@ -166,6 +166,7 @@ fn policy(fleet: &Fleet, masters: &[usize]) -> Policy {
     if let Some(heartbeat) = plan.heartbeat {
         let heartbeat = Some(heartbeat).filter(|h| !h.is_zero());
         (policy.heartbeat_interval, policy.probe_interval) = (heartbeat, heartbeat);
+        (policy.heartbeat_fixed, policy.probe_fixed) = (true, true);
     }
     policy.attempt_timeout = Duration::from_secs(60);
     policy.standby = plan.standby && !plan.hot;
@@ -211,12 +212,13 @@ impl Shell {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Tried(attempt, outcome) => {
+            Event::Tried(attempt, master, outcome) => {
                 if self.tries.remove(&attempt).is_none() {
                     return;
                 }
                 let verdict = match outcome {
                     Ok(established) => {
+                        self.machine.pace(master, established.link.pace());
                         self.ready.insert(attempt, established);
                         Verdict::Ok
                     }
@@ -334,7 +336,7 @@ impl Shell {
         let kept = self.kept.get(&master).filter(|_| warm).map(|(_, link, _)| link.clone());
         let task = tokio::spawn(async move {
             let outcome = Box::pin(establish(&me, position, kept)).await;
-            drop(me.sender.send(Event::Tried(attempt, outcome)));
+            drop(me.sender.send(Event::Tried(attempt, master, outcome)));
         });
         self.tries.insert(attempt, Guard(task.abort_handle()));
     }
@@ -648,6 +650,13 @@ async fn deliver(me: &Me, mut link: Arc<Link>, load: Map, arrived: Instant) {
 /// What a minion says once it is connected: it fetches its pillar, which also tells the master its
 /// grains, and fires the start event.
 async fn introduce(me: Arc<Me>, link: Arc<Link>) {
+    if !me.fleet.plan.bare {
+        announce(&me, &link).await;
+    }
+    flood(&me).await;
+}
+
+async fn announce(me: &Me, link: &Link) {
     let id = me.identity.id().as_str();
     let load = Map::from([
         ("cmd", Value::from("_pillar")),
@@ -673,7 +682,6 @@ async fn introduce(me: Arc<Me>, link: Arc<Link>) {
     if let Err(error) = Box::pin(link.request(&link.requester, load, RETURN)).await {
         me.fleet.stats.error(&format!("start event: {}", told(&error)));
     }
-    flood(&me).await;
 }
 
 /// Returns of one made-up job after the other, once all minions are connected.
@@ -697,7 +705,7 @@ async fn flood(me: &Me) {
             ("success", Value::Bool(true)),
             ("return", Value::from("x".repeat(size))),
             ("retcode", Value::Int(0)),
-            ("jid", Value::from(format!("20200101{number:012}"))),
+            ("jid", Value::from(format!("{}{number:06}", me.fleet.flood))),
             ("fun", Value::from("swarm.flood")),
             ("fun_args", Value::List(Vec::new())),
         ]);

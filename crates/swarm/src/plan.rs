@@ -74,6 +74,8 @@ pub struct Plan {
     pub flood: usize,
     /// Of all that is left to chance.
     pub seed: u64,
+    /// No pillar, no start event.
+    pub bare: bool,
     /// Where jobs taken and returns acknowledged are noted.
     pub journal: Option<PathBuf>,
 }

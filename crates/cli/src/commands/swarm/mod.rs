@@ -1,5 +1,8 @@
 //! `saltern swarm`: a fleet of simulated minions, for capacity planning.
 
+mod publisher;
+mod show;
+
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -7,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use saltern_crypto::{PrivateKey, PublicKey};
 use saltern_swarm::{Distribution, Place, Plan, Shares, Swarm};
-use saltern_value::{Map, Value, json};
+use saltern_value::Value;
 
+use self::publisher::Publisher;
+use self::show::{Told, pss_kib};
+use crate::args::Common;
 use crate::daemon;
 use crate::exit::{self, Failure};
 
@@ -105,6 +111,23 @@ pub(crate) struct Args {
     /// Once all are connected each minion sends so many returns of --size bytes of itself
     #[arg(long, value_name = "N", default_value_t = 0)]
     flood: usize,
+    /// Sign in and answer only: do not fetch the pillar nor fire the start event
+    #[arg(long)]
+    bare: bool,
+    /// Publish this function all the time, through the master on this machine
+    #[arg(long, value_name = "'FUNCTION ARGS'", conflicts_with = "mix")]
+    publish: Option<String>,
+    /// Whom --publish means
+    #[arg(long, value_name = "GLOB", default_value = "*", requires = "publish")]
+    target: String,
+    /// Time between two jobs of --publish
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, requires = "publish")]
+    every: Duration,
+    /// YAML list of jobs to publish: fun, arg, tgt, tgt_type, every
+    #[arg(long, value_name = "FILE")]
+    mix: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
     /// Of all that is left to chance
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -209,6 +232,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
         flap_every: args.flap_every.max(Duration::from_millis(100)),
         seed: args.seed.unwrap_or_else(|| fastrand::u64(..)),
         journal: args.journal.clone(),
+        bare: args.bare,
     })
 }
 
@@ -288,13 +312,14 @@ fn keys(args: &Args, plan: &Plan, threads: usize) -> Result<Vec<PrivateKey>, Fai
     };
     let live = std::io::stderr().is_terminal();
     let made = |ready: usize| {
-        if live && (ready % 10 == 0 || ready == count) {
-            eprint!("\rkeys: {ready} of {count} ");
+        if live && (ready.is_multiple_of(10) || ready == count) {
+            // A terminal that is gone shows nothing.
+            let _ = write!(std::io::stderr(), "\rkeys: {ready} of {count} ");
         }
     };
     let keys = saltern_swarm::pool(count, args.key_size, args.key_dir.as_deref(), threads, made);
     if live {
-        eprint!("\r\x1b[K");
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
     }
     keys.map_err(Failure::generic)
 }
@@ -302,7 +327,9 @@ fn keys(args: &Args, plan: &Plan, threads: usize) -> Result<Vec<PrivateKey>, Fai
 /// Runs the swarm and tells of it until it ends.
 async fn watch(args: &Args, plan: Plan, keys: &[PrivateKey]) -> Result<i32, Failure> {
     let mut signals = daemon::Signals::listen()?;
-    let count = plan.count;
+    let count = plan.count as u64;
+    let mut publisher = Publisher::of(args)?;
+    let before_kib = pss_kib().unwrap_or(0);
     let began = Instant::now();
     let swarm = Swarm::start(plan, keys).map_err(Failure::usage)?;
     let mut tick = tokio::time::interval(args.progress.max(Duration::from_millis(100)));
@@ -313,144 +340,31 @@ async fn watch(args: &Args, plan: Plan, keys: &[PrivateKey]) -> Result<i32, Fail
         false => args.run,
     });
     tokio::pin!(end);
-    let mut connected = false;
-    let mut met = false;
-    loop {
+    let (mut connected, mut met) = (false, false);
+    while !met {
+        let told = Told { swarm: &swarm, publisher: publisher.as_ref(), began, before_kib };
         tokio::select! {
             _ = signals.ended() => break,
             () = &mut end => break,
-            _ = tick.tick() => tell(args, "progress", &swarm)?,
+            _ = tick.tick() => show::tell(args, "progress", &told)?,
             _ = look.tick() => {
                 let now = swarm.is_connected();
                 if now && !connected {
-                    tell(args, "connected", &swarm)?;
+                    show::tell(args, "connected", &told)?;
+                    if let Some(publisher) = &mut publisher {
+                        publisher.begin();
+                    }
                 }
                 connected = now;
                 met = match args.until.as_deref() {
                     Some("connected") => connected,
-                    Some(_) => swarm.answered() >= count as u64,
+                    Some(_) => swarm.answered() >= count,
                     None => false,
                 };
-                if met {
-                    break;
-                }
             }
         }
     }
     swarm.flush();
-    finish(args, &swarm, began)?;
+    show::finish(args, &Told { swarm: &swarm, publisher: publisher.as_ref(), began, before_kib })?;
     Ok(if args.until.is_some() && !met { exit::GENERIC } else { exit::OK })
-}
-
-fn tell(args: &Args, event: &str, swarm: &Swarm) -> Result<(), Failure> {
-    swarm.flush();
-    if args.json {
-        return print(&line(event, swarm));
-    }
-    let live = std::io::stdout().is_terminal();
-    let text = saying(&swarm.shown());
-    let mut out = std::io::stdout().lock();
-    let written = match live {
-        true => write!(out, "\r\x1b[K{text}").and_then(|()| out.flush()),
-        false => writeln!(out, "{text}"),
-    };
-    written.map_err(Failure::from)
-}
-
-fn line(event: &str, swarm: &Swarm) -> Map {
-    let mut map = Map::from([("event", Value::from(event))]);
-    for (key, value) in swarm.shown().iter() {
-        if let Some(key) = key.as_str() {
-            map.insert(key, value.clone());
-        }
-    }
-    let pss = pss_kib();
-    let minions = map.get("minions").and_then(Value::as_int).unwrap_or(1).max(1);
-    let each =
-        pss.map_or(Value::Nil, |kib| Value::Int(i64::try_from(kib).unwrap_or(0) * 1024 / minions));
-    let memory = [("pss_kib", pss.map_or(Value::Nil, Value::from)), ("per_minion_bytes", each)];
-    map.insert("memory", Value::from_iter(memory));
-    map.insert("cpu_seconds", cpu_seconds());
-    map
-}
-
-fn print(map: &Map) -> Result<(), Failure> {
-    crate::printer::line(&json::to_string(&Value::Map(map.clone()), None))?;
-    Ok(())
-}
-
-/// One line for people.
-fn saying(shown: &Map) -> String {
-    let number = |name: &str| shown.get(name).and_then(Value::as_int).unwrap_or(0);
-    let time = |name: &str, share: &str| {
-        let ms = shown.get("latency_ms").and_then(|all| all.get(name)?.get(share)?.as_f64());
-        ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"))
-    };
-    let places = shown.get("masters").and_then(Value::as_map);
-    let places: Vec<String> = places
-        .into_iter()
-        .flat_map(Map::iter)
-        .filter_map(|(name, on)| Some(format!("{} {}", name.as_str()?, on.as_int()?)))
-        .collect();
-    format!(
-        "{} of {} connected ({}), {} signing in, {} pending, {} lost; {} jobs, {} answered, {} \
-         retries; p50 {}, p99 {}",
-        number("connected"),
-        number("minions"),
-        places.join(", "),
-        number("signing_in"),
-        number("pending"),
-        number("lost"),
-        number("jobs"),
-        number("answered"),
-        number("retries"),
-        time("answer", "p50"),
-        time("answer", "p99"),
-    )
-}
-
-fn finish(args: &Args, swarm: &Swarm, began: Instant) -> Result<(), Failure> {
-    let summary = line("end", swarm);
-    if let Some(path) = &args.report {
-        let mut text = json::to_string(&Value::Map(summary.clone()), Some(2));
-        text.push('\n');
-        saltern_base::atomic_file::write(path, text.as_bytes(), 0o644)
-            .map_err(|e| Failure::generic(format!("--report: {}: {e}", path.display())))?;
-    }
-    if args.json {
-        return print(&summary);
-    }
-    let errors = summary.get("errors").and_then(Value::as_map);
-    let mut out = std::io::stdout().lock();
-    let mut lines = vec![
-        String::new(),
-        saying(&summary),
-        format!("after {:.1} s", began.elapsed().as_secs_f64()),
-    ];
-    for (what, count) in errors.into_iter().flat_map(Map::iter) {
-        let (what, count) = (what.as_str().unwrap_or_default(), count.as_int().unwrap_or(0));
-        lines.push(format!("{count:>9} x {what}"));
-    }
-    writeln!(out, "{}", lines.join("\n")).map_err(Failure::from)
-}
-
-fn pss_kib() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// Of this process, all threads.
-fn cpu_seconds() -> Value {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: f64 = after
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    #[allow(clippy::cast_precision_loss)]
-    let each = rustix::param::clock_ticks_per_second() as f64;
-    Value::Float(ticks / each)
 }
