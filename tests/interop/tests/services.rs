@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../services/health.rs"]
+mod health;
+
 use std::fs;
 use std::process::Stdio;
 

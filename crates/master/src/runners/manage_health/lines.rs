@@ -237,7 +237,7 @@ fn sign_ins(shared: &Shared) -> Vec<Line> {
         Line::loss(
             "sign_ins_lost",
             count("dropped"),
-            "sign-ins not answered at all because too many waited; they come again",
+            "sign-ins turned away unread because too many waited; they come again",
             "too many minions at once for the processors here: raise failover_sign_in_queue, give \
              this master more cores, spread the minions, stagger their starts",
         ),
