@@ -62,6 +62,10 @@ with_shared_options! { define_options {
     max_minions: i64 = Int(0) => Honoured;
     /// Sign-ins that may wait to be served; more are told that the master is busy or full.
     failover_sign_in_queue: i64 = Quiet(&Int(20_000)) => Honoured;
+    /// Most questions a second, of all minions together, whether publications still come; minions pause longer the more they are. 0: no hint.
+    failover_heartbeats_a_second: i64 = Quiet(&Int(4000)) => Honoured;
+    /// The same for questions whether requests are answered.
+    failover_probes_a_second: i64 = Quiet(&Int(1000)) => Honoured;
     /// Seconds over which minions leave a master that is drained.
     failover_drain_time: f64 = Quiet(&Float(30.0)) => Honoured;
     /// Seconds `salt-run master.drain wait=True` waits until the master is empty.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::policy::Policy;
+use crate::policy::{Pace, Policy};
 use crate::types::{Attempt, Master, Soft, Verdict};
 
 /// A try under way.
@@ -140,6 +140,8 @@ pub(crate) struct Candidate {
     pub(crate) pending: bool,
     /// The channels that never answer here although the master lives.
     pub(crate) dumb: [bool; 2],
+    /// How often it wants to be asked.
+    pub(crate) pace: Pace,
 }
 
 impl Candidate {
@@ -162,7 +164,9 @@ impl Candidate {
                 self.wait = None;
                 self.not_before = Some(now + retry_pause(*retry_after, random));
             }
-            Verdict::Ok => *self = Candidate { dumb: self.dumb, ..Candidate::default() },
+            Verdict::Ok => {
+                *self = Candidate { dumb: self.dumb, pace: self.pace, ..Candidate::default() }
+            }
             Verdict::Soft(_) | Verdict::Hard(_) => {
                 self.wait = None;
                 self.not_before = None;

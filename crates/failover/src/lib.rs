@@ -34,7 +34,7 @@ mod types;
 pub use machine::Machine;
 pub use order::{crc32, initial_order};
 pub use outbox::{Bounds, Outbox, Parcel};
-pub use policy::{Policy, Selection, Timing};
+pub use policy::{Pace, Policy, Selection, Timing};
 pub use seen::Seen;
 pub use types::{
     Action, Attempt, Channel, Hard, Input, LeaveReason, LossReason, Master, Notice, Probe,

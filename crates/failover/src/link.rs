@@ -122,10 +122,11 @@ impl Machine {
         let took = flight.took.unwrap_or(now.saturating_duration_since(flight.started));
         let guess = took / steps;
         let guess = guess.min(Duration::from_millis(700));
-        let dumb = self.candidates.get(flight.master.0).map(|c| c.dumb).unwrap_or_default();
+        let candidate = self.candidates.get(flight.master.0);
+        let (dumb, pace) = candidate.map(|c| (c.dumb, c.pace)).unwrap_or_default();
         let mut watches = Vec::with_capacity(2);
         for channel in [Channel::Publications, Channel::Requests] {
-            let Some(timing) = Timing::new(&self.policy, channel) else { continue };
+            let Some(timing) = Timing::paced(&self.policy, channel, pace) else { continue };
             let mut watch = Watch::new(channel, timing, guess, now, self.rng.f64());
             if dumb.get(channel as usize).copied().unwrap_or_default() {
                 watch.silence();

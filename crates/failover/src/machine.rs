@@ -8,7 +8,7 @@ use crate::election::{Candidate, Election};
 use crate::leave::Why;
 use crate::link::{Departed, Link};
 use crate::order::initial_order;
-use crate::policy::Policy;
+use crate::policy::{Pace, Policy, Timing};
 use crate::probe::Watch;
 use crate::standby::Standby;
 use crate::types::{
@@ -131,6 +131,24 @@ impl Machine {
             known
         };
         self.standby.readiness().map(overlay).collect()
+    }
+
+    /// How often this master wants to be asked, as its last sign-in said; a connection in use is
+    /// asked by it from the next question on.
+    pub fn pace(&mut self, master: Master, pace: Pace) {
+        let Some(candidate) = self.candidates.get_mut(master.0) else { return };
+        if std::mem::replace(&mut candidate.pace, pace) == pace {
+            return;
+        }
+        if let State::Connected(link) = &mut self.state
+            && link.master == master
+        {
+            for watch in &mut link.watches {
+                if let Some(timing) = Timing::paced(&self.policy, watch.channel, pace) {
+                    watch.timing = timing;
+                }
+            }
+        }
     }
 
     /// How long the master in use takes to answer, smoothed; `None` before the first answer.

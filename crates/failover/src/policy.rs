@@ -41,6 +41,10 @@ pub struct Policy {
     /// `failover_probe_interval`: time between two questions on the request connection; `None` =
     /// only requests that fail are noticed.
     pub probe_interval: Option<Duration>,
+    /// The heartbeat interval was set by the operator: no master's wish makes it longer.
+    pub heartbeat_fixed: bool,
+    /// The same for the probe interval.
+    pub probe_fixed: bool,
     /// `failover_standby`: sign in at the other masters in the background.
     pub standby: bool,
     /// `failover_standby_interval`: how often each of them.
@@ -61,6 +65,8 @@ impl Policy {
             acceptance_wait_max: Duration::ZERO,
             heartbeat_interval: Some(Self::HEARTBEAT),
             probe_interval: Some(Self::HEARTBEAT),
+            heartbeat_fixed: false,
+            probe_fixed: false,
             standby: true,
             standby_interval: Duration::from_secs(600),
         }
@@ -173,6 +179,15 @@ impl Policy {
     }
 }
 
+/// How often a master wants to be asked at most; it said so when it signed us in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Pause between two questions on the subscription.
+    pub heartbeat: Option<Duration>,
+    /// Pause between two questions on the request connection.
+    pub probe: Option<Duration>,
+}
+
 /// The times of one channel. Interval, deadline and doubt add up to less than twice
 /// `master_alive_interval`, however slow answers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,10 +202,21 @@ impl Timing {
     /// The times a policy gives a channel; `None` when the channel is not watched.
     #[must_use]
     pub fn new(policy: &Policy, channel: Channel) -> Option<Self> {
-        let configured = match channel {
-            Channel::Publications => policy.heartbeat_interval,
-            Channel::Requests => policy.probe_interval,
+        Self::paced(policy, channel, Pace::default())
+    }
+
+    /// The same where the master wants to be asked less often. `master_alive_interval` still bounds
+    /// what comes of it, and an interval the operator has set stays.
+    #[must_use]
+    pub fn paced(policy: &Policy, channel: Channel, pace: Pace) -> Option<Self> {
+        let (configured, fixed, wish) = match channel {
+            Channel::Publications => {
+                (policy.heartbeat_interval, policy.heartbeat_fixed, pace.heartbeat)
+            }
+            Channel::Requests => (policy.probe_interval, policy.probe_fixed, pace.probe),
         };
+        let wish = wish.filter(|_| !fixed).unwrap_or_default().min(Policy::LONGEST);
+        let configured = configured.map(|interval| interval.max(wish));
         let ceiling = Policy::PATIENCE_CEILING;
         let Some(alive) = policy.alive_interval else {
             let interval = configured?;
@@ -257,6 +283,24 @@ mod tests {
         policy.alive_interval = Some(Duration::from_secs(10));
         assert!(Timing::new(&policy, Channel::Requests).is_some());
         assert_eq!(Timing::new(&policy, Channel::Publications), None);
+    }
+
+    #[test]
+    fn a_master_may_be_asked_less_often_but_not_less_than_the_operator_wants() {
+        let mut policy = Policy::new(vec!["m1".into()]);
+        let ten = Some(Duration::from_secs(10));
+        let pace = Pace { heartbeat: Some(Duration::from_millis(1)), probe: ten };
+        let interval =
+            |policy: &Policy, channel| Timing::paced(policy, channel, pace).map(|t| t.interval);
+        assert_eq!(interval(&policy, Channel::Requests), ten);
+        assert_eq!(interval(&policy, Channel::Publications), Some(Policy::HEARTBEAT));
+        policy.alive_interval = Some(Duration::from_secs(5));
+        assert!(interval(&policy, Channel::Requests) < Some(Duration::from_secs(3)));
+        policy.alive_interval = None;
+        policy.probe_fixed = true;
+        assert_eq!(interval(&policy, Channel::Requests), Some(Policy::HEARTBEAT));
+        policy.heartbeat_interval = None;
+        assert_eq!(interval(&policy, Channel::Publications), None);
     }
 
     #[test]

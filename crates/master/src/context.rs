@@ -89,8 +89,9 @@ pub(crate) struct Shared {
     pub(crate) herd: Arc<Herd>,
     /// Whether this master is to be empty.
     pub(crate) drain: Drain,
-    /// One sign-in changes the keys at a time.
-    pub(crate) sign_in: Mutex<()>,
+    /// One sign-in changes the keys of an id at a time; ids share these locks by their hash, so
+    /// that others need not wait for the disk as well.
+    pub(crate) sign_in: [Mutex<()>; 32],
     /// Wakes the task that replaces the AES key.
     pub(crate) rotate: Notify,
     /// Jobs that minions published.

@@ -99,7 +99,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         replay: Mutex::new(requests_seen(&opts)?),
         herd: Herd::new(usize::try_from(opts.failover_sign_in_queue).unwrap_or(0)),
         drain: Drain::open(&opts.cachedir, Arc::clone(&publisher)),
-        sign_in: Mutex::default(),
+        sign_in: Default::default(),
         rotate: Notify::new(),
         peer_jobs: Mutex::default(),
         cores: Arc::new(Semaphore::new(cores.max(2))),

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use saltern_base::Jid;
 use saltern_crypto::PublicKey;
+use saltern_failover::Pace;
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::Verified;
@@ -72,6 +73,8 @@ struct Keys {
     minions: Option<u64>,
     /// The master sends publications to those who take their topics only.
     topics: bool,
+    /// How often the master wants to be asked.
+    pace: Pace,
     master_key: PublicKey,
 }
 
@@ -90,6 +93,7 @@ impl Link {
             generation: 0,
             minions: credentials.hints.minions,
             topics: credentials.hints.topics,
+            pace: pace(credentials),
             master_key: credentials.master_key.clone(),
         };
         Link {
@@ -128,6 +132,11 @@ impl Link {
     /// How many minions the master had at the last sign-in, where it said so.
     pub(crate) fn minions(&self) -> Option<u64> {
         self.keys().minions
+    }
+
+    /// How often the master wants to be asked, by the last sign-in.
+    pub(crate) fn pace(&self) -> Pace {
+        self.keys().pace
     }
 
     /// The position of the master in `master`.
@@ -284,6 +293,7 @@ impl Link {
         let mut keys = self.keys();
         keys.minions = credentials.hints.minions;
         keys.topics = credentials.hints.topics;
+        keys.pace = pace(&credentials);
         keys.master_key = credentials.master_key.clone();
         keys.session = ClientSession::new(&self.access.identity, &credentials);
         keys.opener.rekey(&credentials);
@@ -314,6 +324,11 @@ fn resume(access: &Access, opener: &mut Opener) {
 
 fn taken(access: &Access) -> MutexGuard<'_, Taken> {
     access.taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often the master wants to be asked.
+fn pace(credentials: &Credentials) -> Pace {
+    Pace { heartbeat: credentials.hints.heartbeat, probe: credentials.hints.probe }
 }
 
 /// Salt's rule: the option counts unless it has the value of the request port.

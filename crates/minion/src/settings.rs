@@ -70,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) request_tries: u32,
     /// `random_reauth_delay`, where it is set.
     pub(crate) reauth_spread: Option<Duration>,
+    /// Whether heartbeat and probe interval are set: then no master can make them longer.
+    pub(crate) fixed_paces: (bool, bool),
     pub(crate) acceptance_wait: Duration,
     /// One try to send a return takes a random time between these.
     pub(crate) return_timer: (Duration, Duration),
@@ -143,6 +145,7 @@ impl Settings {
             auth_timeout: seconds(opts.auth_timeout, 5),
             request_timeout: seconds(opts.request_channel_timeout, 60),
             request_tries: u32::try_from(opts.request_channel_tries).unwrap_or(1).clamp(1, 100),
+            fixed_paces: (false, false),
             reauth_spread: None,
             acceptance_wait: seconds(opts.acceptance_wait_time, 1),
             return_timer: return_timer(opts),
@@ -177,6 +180,8 @@ impl Settings {
             let seconds = u64::try_from(opts.random_reauth_delay).unwrap_or(0);
             self.reauth_spread = Some(Duration::from_secs(seconds));
         }
+        self.fixed_paces =
+            (is_set("failover_heartbeat_interval"), is_set("failover_probe_interval"));
         self.source = Source {
             address: source_address(opts, grains),
             requests: opts.source_ret_port,
@@ -258,6 +263,8 @@ impl Settings {
                 .unwrap_or_default(),
             heartbeat_interval: every(opts.failover_heartbeat_interval),
             probe_interval: every(opts.failover_probe_interval),
+            heartbeat_fixed: self.fixed_paces.0,
+            probe_fixed: self.fixed_paces.1,
             standby: opts.failover_standby,
             standby_interval: seconds(opts.failover_standby_interval, 600),
             ..Policy::new(masters)

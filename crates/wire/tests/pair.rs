@@ -94,7 +94,7 @@ fn every_algorithm_pair_signs_in() {
 #[test]
 fn refusals_are_told_apart() {
     let master = Master::new("master");
-    let notice = Notice { version: "1", time: 1.0, minions: 2 };
+    let notice = Notice { version: "1", time: 1.0, minions: 2, ..Notice::default() };
     for cached in [CachedKey::Absent, master.cached()] {
         let answer = |refusal: &Refusal, notice: Option<&Notice>| {
             let (sign_in, body) = SignIn::begin(&identity(), &cached, None).unwrap();

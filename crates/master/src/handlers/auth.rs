@@ -2,9 +2,12 @@
 //! decide, stores, announces, answers.
 
 use std::fmt::Display;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
+use saltern_base::MinionId;
 use saltern_store::StoreError;
 use saltern_store::pki::{AcceptedKey, KeyState};
 use saltern_value::Map;
@@ -96,13 +99,21 @@ fn settle(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError
             return Ok(decision);
         }
     }
-    let _one = lock(&shared.sign_in);
+    let _one = one_at_a_time(shared, &request.id);
     let record = recorded(shared, request)?;
     let decision = decide(&record, request, circumstances(shared, request, &record));
     if let Some(action) = decision.store {
         carry_out(shared, request, action)?;
     }
     Ok(decision)
+}
+
+/// Held while the keys of an id are changed.
+fn one_at_a_time<'a>(shared: &'a Shared, id: &MinionId) -> Option<MutexGuard<'a, ()>> {
+    let locks = &shared.sign_in;
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id.as_str());
+    let at = usize::try_from(hash % locks.len() as u64).unwrap_or_default();
+    locks.get(at).map(lock)
 }
 
 fn recorded(shared: &Shared, request: &AuthRequest) -> Result<KeyRecord, StoreError> {
@@ -212,9 +223,35 @@ fn shut_out(shared: &Shared, request: &AuthRequest, refusal: &server::Refusal) -
 
 fn notice(shared: &Shared) -> Notice {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let minions = shared.presence.connections() as u64;
     Notice {
         version: env!("CARGO_PKG_VERSION"),
         time: now.as_secs_f64(),
-        minions: shared.presence.connections() as u64,
+        minions,
+        heartbeat: pace(minions, shared.opts.failover_heartbeats_a_second),
+        probe: pace(minions, shared.opts.failover_probes_a_second),
+    }
+}
+
+/// Shortest pause between two questions that a master asks for: what minions do by themselves.
+const PACE_MIN: f64 = 1.5;
+
+/// How long minions are to pause between two questions, so that all of them together ask
+/// `a_second` of them; none when the option is 0 (or makes no sense).
+fn pace(minions: u64, a_second: i64) -> Option<f64> {
+    (a_second > 0).then(|| (minions as f64 / a_second as f64).max(PACE_MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_minions_the_longer_they_pause() {
+        assert_eq!(pace(0, 1000), Some(PACE_MIN));
+        assert_eq!(pace(1500, 1000), Some(PACE_MIN));
+        assert_eq!(pace(10_000, 1000), Some(10.0));
+        assert_eq!(pace(10_000, 0), None);
+        assert_eq!(pace(10_000, -1), None);
     }
 }

@@ -232,6 +232,7 @@ impl Shell {
         }
         let verdict = match outcome {
             Ok(established) => {
+                self.machine.pace(master, established.tagged.link.pace());
                 self.ready.insert(attempt, established);
                 self.tries_logged.remove(&master);
                 Verdict::Ok
@@ -291,6 +292,13 @@ impl Shell {
                 self.cooled(attempt, *master);
             }
             return;
+        }
+        if let Some(current) = self.current.as_ref().filter(|c| c.attempt == attempt) {
+            // It may have signed in again and know better now.
+            let position = current.link.master();
+            if let Some(at) = self.positions.iter().position(|p| *p == position) {
+                self.machine.pace(Master(at), current.link.pace());
+            }
         }
         self.input(match event {
             LinkEvent::Heard => Input::Heard { attempt },

@@ -11,6 +11,9 @@ use crate::auth::{SALTERN, VERIFY_MAX, finger_on_wire};
 /// Longest time a master may ask us to stay away: it must not be able to lock us out.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// Longest pause between two questions a master may ask for: it must not be able to make us blind.
+const PACE_MAX: Duration = Duration::from_secs(60);
+
 /// Longest text that is kept.
 const TEXT: usize = 256;
 
@@ -24,6 +27,10 @@ pub struct Hints {
     pub time: Option<f64>,
     /// How many minions are connected to it.
     pub minions: Option<u64>,
+    /// How long it wants us to pause between two heartbeats of the subscription.
+    pub heartbeat: Option<Duration>,
+    /// How long it wants us to pause between two probes of its request port.
+    pub probe: Option<Duration>,
     /// Its publications come to subscribers of their topics, too, whatever its `zmq_filtering` is.
     pub topics: bool,
     /// Why it refused, in one word.
@@ -43,14 +50,16 @@ impl Hints {
             text.map(str::to_owned)
         };
         let number = |name: &str| map.get(name).and_then(Value::as_f64).filter(|n| n.is_finite());
-        let after = number("retry_after").and_then(|s| Duration::try_from_secs_f64(s).ok());
+        let time = |name: &str| number(name).and_then(|s| Duration::try_from_secs_f64(s).ok());
         Hints {
             version: text("version"),
             time: number("time"),
             minions: map.get("minions").and_then(Value::as_int).and_then(|n| u64::try_from(n).ok()),
+            heartbeat: time("heartbeat").map(|pace| pace.min(PACE_MAX)),
+            probe: time("probe").map(|pace| pace.min(PACE_MAX)),
             topics: map.get("topics").is_some_and(Value::truthy),
             why: text("why"),
-            retry_after: after.map(|after| after.min(LONGEST)),
+            retry_after: time("retry_after").map(|after| after.min(LONGEST)),
             to: text("to"),
         }
     }
@@ -82,6 +91,8 @@ mod tests {
             ("time", Value::from(12.5)),
             ("minions", Value::from(7)),
             ("topics", Value::from(true)),
+            ("heartbeat", Value::from(2.5)),
+            ("probe", Value::from(1e6)),
             ("why", Value::from("busy")),
             ("retry_after", Value::from(1e9)),
             ("to", Value::from("")),
@@ -89,7 +100,13 @@ mod tests {
         let hints = Hints::of(&Map::from([(SALTERN, Value::Map(map))]));
         assert_eq!(hints.retry_after, Some(LONGEST));
         assert_eq!((hints.minions, hints.topics, hints.to), (Some(7), true, None));
-        let bad = Map::from([("retry_after", Value::from(-1.0)), ("minions", Value::from("x"))]);
+        assert_eq!(hints.heartbeat, Some(Duration::from_millis(2500)));
+        assert_eq!(hints.probe, Some(PACE_MAX));
+        let bad = Map::from([
+            ("probe", Value::from(-2)),
+            ("retry_after", Value::from(-1.0)),
+            ("minions", Value::from("x")),
+        ]);
         let bad = Hints::of(&Map::from([(SALTERN, Value::Map(bad))]));
         assert_eq!(bad, Hints::default());
         assert_eq!(Hints::of(&Map::new()), Hints::default());

@@ -89,6 +89,10 @@ pub struct Notice {
     pub time: f64,
     /// Minions connected to this master: how wide its minions spread what all of them do at once.
     pub minions: u64,
+    /// How many seconds its minions are to pause between two heartbeats of the subscription.
+    pub heartbeat: Option<f64>,
+    /// How many seconds they are to pause between two probes of the request port.
+    pub probe: Option<f64>,
 }
 
 /// The refusal of one sign-in.
@@ -121,6 +125,11 @@ impl Notice {
             // Publications come to those who take topics only, too.
             ("topics", Value::from(true)),
         ]);
+        for (name, pace) in [("heartbeat", self.heartbeat), ("probe", self.probe)] {
+            if let Some(pace) = pace {
+                map.insert(name, pace);
+            }
+        }
         if let Some(refusal) = refusal {
             map.insert("why", refusal.why.name());
             map.insert("retry_after", refusal.retry_after.as_secs_f64());
@@ -136,8 +145,10 @@ mod tests {
 
     #[test]
     fn refusals_say_more_than_acceptances() {
-        let notice = Notice { version: "1", time: 1.5, minions: 7 };
+        let mut notice = Notice { version: "1", time: 1.5, minions: 7, ..Notice::default() };
         assert_eq!(notice.to_map(None).len(), 4);
+        notice.probe = Some(2.5);
+        assert_eq!(notice.to_map(None).get("probe"), Some(&Value::Float(2.5)));
         let busy = Refusal { why: Why::Busy, retry_after: Duration::from_millis(2500), to: None };
         let map = notice.to_map(Some(&busy));
         assert_eq!((map.get_str("why"), map.get_str("to")), (Some("busy"), Some("")));
