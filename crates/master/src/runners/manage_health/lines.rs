@@ -383,7 +383,7 @@ fn process(shared: &Shared) -> Vec<Line> {
 }
 
 fn slug(text: &str) -> String {
-    text.replace(' ', "_")
+    text.replace([' ', '-'], "_")
 }
 
 fn to(number: usize) -> u64 {
