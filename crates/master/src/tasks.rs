@@ -29,12 +29,16 @@ const MEMORY_EVERY: Duration = Duration::from_secs(5);
 const GROWTH: u64 = 2 << 10;
 /// Looks while the master is busy after which it is done all the same.
 const BUSY_LOOKS: u32 = 6;
+/// Looks after which it is done again, one after the other: what looked like the end of a burst may
+/// have come while the burst still held its memory, and what is freed later shows nowhere.
+const AGAIN: [u32; 4] = [1, 3, 9, 27];
 
 /// Gives memory back when a burst is over, and now and then during a long one.
 async fn memory_returns(shared: &Arc<Shared>) {
     let mut ticks = interval(MEMORY_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut taken, mut floor, mut busy) = (0, u64::MAX, 0);
+    let (mut tries, mut since) = (AGAIN.len(), 0);
     loop {
         ticks.tick().await;
         let now = shared.counters.requests().taken;
@@ -43,10 +47,15 @@ async fn memory_returns(shared: &Arc<Shared>) {
         let Some(used) = memory::usage() else { return };
         floor = floor.min(used);
         busy = if calm { 0 } else { busy + 1 };
-        if used < floor + GROWTH || !(calm || busy >= BUSY_LOOKS) {
-            continue;
+        let grown = used >= floor.saturating_add(GROWTH) && (calm || busy >= BUSY_LOOKS);
+        since += 1;
+        let again = AGAIN.get(tries).is_some_and(|looks| since >= *looks);
+        match (grown, again) {
+            (true, _) => tries = 0,
+            (false, true) => tries += 1,
+            (false, false) => continue,
         }
-        busy = 0;
+        (busy, since) = (0, 0);
         // Not under the bound of what computes: it waits for nobody, and takes milliseconds.
         if tokio::task::spawn_blocking(memory::release_heap).await.is_ok() {
             floor = memory::usage().unwrap_or(used);
