@@ -45,10 +45,13 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     vec![(NEW, new), (KNOWN, known)]
 }
 
+/// Nothing but signing in: no pillar, no start event, no heartbeats.
+const ALONE: &[&str] = &["--bare", "--heartbeat", "0"];
+
 fn storm(master: &mut Master, size: usize, plan: &Plan) -> (Herd, Trial) {
     let watch = Watch::master(master);
     let begun = Instant::now();
-    let herd = Herd::of(master, size, beat(master));
+    let herd = Herd::of(master, size, ALONE);
     let connected = herd.connected(begun, plan.limit());
     let trial = watch.end(connected as f64, size as f64);
     let p99 = herd.most("latency_ms.sign_in.p99");
