@@ -112,7 +112,7 @@ with_shared_options! { define_options {
     detect_remote_minions: bool = Bool(false) => Later;
     /// Processes that answer requests (Salt); Saltern's master is one process.
     worker_threads: i64 = Int(5) => Moot;
-    /// Publications waiting for one slow minion until it is cut off.
+    /// Publications waiting for one slow minion; further ones are dropped for it.
     pub_hwm: i64 = Int(1000) => Honoured;
     /// Connections waiting to be taken.
     zmq_backlog: i64 = Int(1000) => Honoured;
