@@ -74,7 +74,7 @@ fn answer(shared: &Shared, request: &AuthRequest) -> Served<Vec<u8>> {
     let decision = settle(shared, request)?;
     tell(request, decision);
     let accepted = match decision.verdict {
-        Verdict::Accepted => shared.pki.accepted(&request.id)?,
+        Verdict::Accepted => shared.pki.accepted_like(&request.id, Some(&request.key))?,
         _ => None,
     };
     if shared.opts.auth_events {
@@ -168,7 +168,11 @@ fn carry_out(
             pki.transition(id, KeyState::Pending, KeyState::Rejected).map(drop)
         }
         StoreAction::WriteAccepted => {
-            pki.put(id, KeyState::Accepted, pem)?;
+            // What nobody decided about need not outlast a power cut: it is accepted again.
+            match shared.opts.auto_accept {
+                true => pki.put_again(id, pem)?,
+                false => pki.put(id, KeyState::Accepted, pem)?,
+            }
             pki.delete(id, KeyState::Pending).map(drop)
         }
     }

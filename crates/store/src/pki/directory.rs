@@ -167,6 +167,18 @@ impl Pki {
     /// # Errors
     /// The file system's refusal, or a stored key that is none.
     pub fn accepted(&self, id: &MinionId) -> Result<Option<AcceptedKey>, StoreError> {
+        self.accepted_like(id, None)
+    }
+
+    /// As [`Pki::accepted`]; a stored key that is `like` this one is not parsed again.
+    ///
+    /// # Errors
+    /// As [`Pki::accepted`].
+    pub fn accepted_like(
+        &self,
+        id: &MinionId,
+        like: Option<&PublicKey>,
+    ) -> Result<Option<AcceptedKey>, StoreError> {
         let path = self.path(id, KeyState::Accepted);
         let Some(stamp) = stat(&path)? else {
             self.forget(id);
@@ -181,10 +193,17 @@ impl Pki {
             self.forget(id);
             return Ok(None);
         };
-        let public = PublicKey::from_pem(text.as_bytes()).map_err(|e| {
-            let path = path.display();
-            StoreError::unusable(format!("{path} holds no usable public key ({e}); delete it"))
-        })?;
+        if text.is_empty() {
+            self.forget(id);
+            return Ok(None);
+        }
+        let public = match like.filter(|key| key.wire_pem() == text) {
+            Some(key) => key.clone(),
+            None => PublicKey::from_pem(text.as_bytes()).map_err(|e| {
+                let path = path.display();
+                StoreError::unusable(format!("{path} holds no usable public key ({e}); delete it"))
+            })?,
+        };
         let mut parsed = lock_write(&self.parsed);
         if parsed.len() >= MAX_CACHED
             && let Some(other) = parsed.keys().next().cloned()
@@ -264,9 +283,23 @@ impl Pki {
     /// The stored text of a key.
     ///
     /// # Errors
-    /// The file system's refusal; a missing file is `None`.
+    /// The file system's refusal; a missing file is `None`, and so is an empty one, as a power cut
+    /// may leave it after [`Pki::put_again`].
     pub fn read(&self, id: &MinionId, state: KeyState) -> Result<Option<String>, StoreError> {
-        Ok(read_small(&self.path(id, state))?.map(|(text, _)| text))
+        let found = read_small(&self.path(id, state))?;
+        Ok(found.map(|(text, _)| text).filter(|text| !text.is_empty()))
+    }
+
+    /// Accepts a key that would be accepted again if the file were gone (`auto_accept`): other
+    /// processes see the file whole or not at all, but nobody waits for the disk.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub fn put_again(&self, id: &MinionId, pem: &str) -> Result<(), StoreError> {
+        let path = self.path(id, KeyState::Accepted);
+        let bytes = pem.trim_end_matches(['\n', '\r']).as_bytes();
+        atomic_file::write_unsynced(&path, bytes, 0o644)
+            .map_err(|e| StoreError::io("write", &path, e))
     }
 
     /// Stores `pem` as sent, without a trailing newline, replacing what is there in that state. A
