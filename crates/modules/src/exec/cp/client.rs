@@ -10,9 +10,11 @@ use saltern_crypto::HashType;
 use saltern_target::Glob;
 use saltern_value::{Map, Value};
 
+use super::window;
 use crate::bind::to_text;
 use crate::context::Context;
 use crate::error::Error;
+use crate::host::Host;
 
 /// A served chunk that unpacks to more than this is not one a master made.
 const MAX_CHUNK: u64 = 512 << 20;
@@ -291,19 +293,16 @@ impl<'a> FileClient<'a> {
                 .open(&beside)
                 .map_err(|e| crate::exec::file::os_error(&e, place))?;
             let mut hasher = kind.hasher();
-            let mut at: u64 = 0;
-            loop {
-                let chunk = self.chunk(path, env, at, gzip)?;
-                if chunk.is_empty() {
-                    break;
+            let (host, job) = (self.ctx.host(), self.ctx.job());
+            let ask = |at| chunk(host, path, env, at, gzip);
+            window::chunks(ask, |chunk| {
+                hasher.update(chunk);
+                file.write_all(chunk)?;
+                match job.ended_by() {
+                    Some(_) => Err(Error::exec("the job was ended")),
+                    None => Ok(()),
                 }
-                hasher.update(&chunk);
-                file.write_all(&chunk)?;
-                at += chunk.len() as u64;
-                if self.ctx.job().ended_by().is_some() {
-                    return Err(Error::exec("the job was ended"));
-                }
-            }
+            })?;
             if hasher.finish_hex() != hsum {
                 return Err(Error::exec(format!(
                     "the file '{path}' did not arrive as the master announced it"
@@ -314,24 +313,31 @@ impl<'a> FileClient<'a> {
         };
         attempt().inspect_err(|_| drop(fs::remove_file(&beside)))
     }
+}
 
-    fn chunk(&self, path: &str, env: &str, at: u64, gzip: Option<i64>) -> Result<Vec<u8>, Error> {
-        let mut load = Map::from([
-            ("cmd", Value::from("_serve_file")),
-            ("path", Value::from(path)),
-            ("saltenv", Value::from(env)),
-            ("loc", Value::from(at)),
-        ]);
-        if let Some(level) = gzip.filter(|level| *level > 0) {
-            load.insert("gzip", level);
-        }
-        let answer = self.request(load)?;
-        let data = answer.get("data").and_then(Value::as_raw).ok_or_else(|| {
-            Error::exec(format!("the master does not serve '{path}': {}", to_text(&answer)))
-        })?;
-        let packed = answer.get("gzip").is_some_and(Value::truthy) && !data.is_empty();
-        if packed { Ok(unpack(data)?) } else { Ok(data.to_vec()) }
+/// One chunk from byte `at` on; empty behind the end.
+fn chunk(
+    host: &dyn Host,
+    path: &str,
+    env: &str,
+    at: u64,
+    gzip: Option<i64>,
+) -> Result<Vec<u8>, Error> {
+    let mut load = Map::from([
+        ("cmd", Value::from("_serve_file")),
+        ("path", Value::from(path)),
+        ("saltenv", Value::from(env)),
+        ("loc", Value::from(at)),
+    ]);
+    if let Some(level) = gzip.filter(|level| *level > 0) {
+        load.insert("gzip", level);
     }
+    let answer = host.request(load, None)?;
+    let data = answer.get("data").and_then(Value::as_raw).ok_or_else(|| {
+        Error::exec(format!("the master does not serve '{path}': {}", to_text(&answer)))
+    })?;
+    let packed = answer.get("gzip").is_some_and(Value::truthy) && !data.is_empty();
+    if packed { Ok(unpack(data)?) } else { Ok(data.to_vec()) }
 }
 
 /// Unpacks gzip data, up to a limit.

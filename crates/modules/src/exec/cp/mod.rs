@@ -3,6 +3,7 @@
 mod client;
 mod push;
 mod recv;
+mod window;
 
 use saltern_value::{Map, Value};
 
