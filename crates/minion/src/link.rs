@@ -139,6 +139,11 @@ impl Link {
         self.keys().pace
     }
 
+    /// The client of its requests.
+    pub(crate) fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
     /// The position of the master in `master`.
     pub(crate) fn master(&self) -> usize {
         self.master

@@ -202,17 +202,12 @@ impl Settings {
 
     /// For requests to a master.
     pub(crate) fn requester(&self) -> RequesterOptions {
-        self.requests(self.source.requests)
+        RequesterOptions { connect: self.connect(self.source.requests), ..Default::default() }
     }
 
     /// For requests beside those of a connection: a fixed local port can be used once only.
     pub(crate) fn prober(&self) -> RequesterOptions {
-        self.requests(0)
-    }
-
-    fn requests(&self, port: u16) -> RequesterOptions {
-        let connect = self.connect(port);
-        RequesterOptions { connect, idle_timeout: IDLE, ..Default::default() }
+        RequesterOptions { connect: self.connect(0), ..Default::default() }
     }
 
     /// For a master's publications.
@@ -276,10 +271,6 @@ impl Settings {
         }
     }
 }
-
-/// An unused connection for requests is kept so long: a master of ten thousand minions needs its
-/// open files for those who have something to say.
-const IDLE: Duration = Duration::from_secs(5);
 
 /// Seconds between two of something; 0 and what makes no sense: never.
 fn every(value: f64) -> Option<Duration> {

@@ -14,9 +14,6 @@ use saltern_wire::session::client::{ClientSession, OpenError};
 use crate::fleet::{Fleet, Opened};
 use crate::stats::{less, more};
 
-/// As with real minions of ours.
-const IDLE: Duration = Duration::from_secs(5);
-
 /// Longest time a sign-in may take.
 const SIGN_IN: Duration = Duration::from_secs(60);
 
@@ -56,8 +53,7 @@ struct Keys {
 /// A client for requests of one minion to one master.
 pub(crate) fn requester(fleet: &Fleet, master: usize) -> Requester {
     let address = fleet.plan.masters.get(master).map(|place| place.requests.clone());
-    let options =
-        RequesterOptions { max_connections: 1, idle_timeout: IDLE, ..RequesterOptions::default() };
+    let options = RequesterOptions { max_connections: 2, ..RequesterOptions::default() };
     Requester::new(address.unwrap_or_default(), options)
 }
 

@@ -410,8 +410,11 @@ impl Shell {
         }
         let link = current.filter(|_| authenticated).map(|c| c.link.clone());
         let position = self.position(master);
-        let requester = match &self.prober {
-            Some((at, requester)) if *at == position => requester.clone(),
+        // As the real minion: one connection does, unless requests wait on it.
+        let shared = current.map(|c| &c.link.requester).filter(|shared| shared.is_free());
+        let requester = match (shared, &self.prober) {
+            (Some(shared), _) => shared.clone(),
+            (None, Some((at, requester))) if *at == position => requester.clone(),
             _ => {
                 let requester = link::requester(&self.me.fleet, position);
                 self.prober = Some((position, requester.clone()));

@@ -142,7 +142,7 @@ struct Shell {
     left: Option<Guard>,
     /// Each with the task that notices its end.
     kept: HashMap<Master, (Kept, Guard)>,
-    /// Connections for probes alone, so a request that waits does not hide that others do too.
+    /// For probes while requests wait, so that those do not hide whether others do too.
     probers: HashMap<Master, Requester>,
     /// What the log says of each master that was to be kept ready.
     standby_logged: HashMap<Master, Verdict>,
@@ -490,8 +490,13 @@ impl Shell {
         let sender = self.sender.clone();
         let position = self.position(master);
         let access = &self.core.access;
-        let requester =
-            self.probers.entry(master).or_insert_with(|| access.prober(position)).clone();
+        // The master needs its open files, so one connection does, unless requests wait on it.
+        let current = self.current.as_ref().filter(|c| c.link.master() == position);
+        let shared = current.map(|c| c.link.requester()).filter(|shared| shared.is_free());
+        let requester = match shared {
+            Some(shared) => shared.clone(),
+            None => self.probers.entry(master).or_insert_with(|| access.prober(position)).clone(),
+        };
         tokio::spawn(async move {
             let result = match link {
                 Some(link) => attempt::prove(&link, &requester, deadline).await,

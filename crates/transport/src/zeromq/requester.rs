@@ -167,6 +167,13 @@ impl Requester {
         !idle.is_empty() || self.pool.permits.available_permits() < self.pool.connections
     }
 
+    /// Whether a request would go out at once: fewer than [`RequesterOptions::max_connections`]
+    /// are under way.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.pool.permits.available_permits() > 0
+    }
+
     /// The address it was made for.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +89,8 @@ pub(crate) struct Registry<C> {
     open: AtomicUsize,
     /// Connections that were asked to end and are still there.
     leaving: AtomicUsize,
+    /// When, by [`Registry::now`], fewer idle connections were found than were looked for.
+    barren: AtomicU32,
     next: AtomicU64,
     all_gone: Notify,
 }
@@ -104,6 +106,7 @@ impl<C: Peer> Registry<C> {
             addresses: Mutex::default(),
             open: AtomicUsize::new(0),
             leaving: AtomicUsize::new(0),
+            barren: AtomicU32::new(u32::MAX),
             next: AtomicU64::new(0),
             all_gone: Notify::new(),
         }
@@ -192,19 +195,34 @@ impl<C: Peer> Registry<C> {
         u32::try_from(now).unwrap_or(u32::MAX).min(u32::MAX - 1)
     }
 
-    /// Asks those connections that are idle longest to end.
+    /// Asks some of the idle connections to end. Which ones is left to chance: minions that all
+    /// ask in turn, a few more of them than there are places, would each find their connection
+    /// gone if it was always the one idle longest.
     pub(crate) fn make_room(&self, number: usize) {
-        let rested = self.now().saturating_sub(REST);
-        let mut idle = Vec::new();
-        self.each(|connection| {
-            if let Some(since) = connection.idle_since().filter(|since| *since <= rested) {
-                idle.push((since, Arc::clone(connection)));
-            }
-        });
-        if number < idle.len() {
-            idle.select_nth_unstable_by_key(number, |(since, _)| *since);
+        let now = self.now();
+        let rested = now.saturating_sub(REST);
+        // Nobody was idle a moment ago: looking again would find the same.
+        if self.barren.load(Ordering::Relaxed) == now {
+            return;
         }
-        for (_, connection) in idle.into_iter().take(number) {
+        let mut idle = Vec::new();
+        let mut seen = 0;
+        self.each(|connection| {
+            if connection.idle_since().is_none_or(|since| since > rested) {
+                return;
+            }
+            // Each of those seen so far stays with the same chance.
+            if idle.len() < number {
+                idle.push(Arc::clone(connection));
+            } else if let Some(place) = idle.get_mut(fastrand::usize(..=seen)) {
+                *place = Arc::clone(connection);
+            }
+            seen += 1;
+        });
+        if idle.len() < number {
+            self.barren.store(now, Ordering::Relaxed);
+        }
+        for connection in idle {
             if connection.ask_to_leave() {
                 self.leaving.fetch_add(1, Ordering::Relaxed);
                 connection.wake();
