@@ -128,6 +128,8 @@ fn a_standby_that_was_restarted_is_made_ready_again() {
     wait_ready(&minion, &second, 1);
     second.process().kill();
     let before = sign_ins(&second);
+    // Else what the minion has is still good: it reports over the link and stays ready.
+    fs::remove_dir_all(second.root().join("cache/sessions")).unwrap();
     second.start();
     wait::until("a new sign-in at the standby", || (sign_ins(&second) > before).then_some(()));
     wait_warm(&minion, &second);
