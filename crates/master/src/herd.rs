@@ -9,8 +9,8 @@
 //!   than their patience; real Salt's wait until the queue is full and are then told that the
 //!   master is, which sends them to their next one. These answers cost a signature each, half of
 //!   what a sign-in costs: they take a small share of the time and have a bounded queue of their
-//!   own, and who finds that full waits for a sign-in after all. Only what finds both full gets no
-//!   answer, and is counted.
+//!   own, and who finds that full waits for a sign-in after all. What finds both full is told
+//!   `bad load` without a signature, comes again, and is counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -36,7 +36,7 @@ pub type AnswerAtOnce = fn(&[u8]) -> Option<Vec<u8>>;
 pub struct RouterOptions {
     /// The listening socket.
     pub listen: ListenOptions,
-    /// Connections at a time. When the open files run short, those that are idle longest give way
+    /// Connections at a time. When the open files run short, idle ones give way
     /// to new ones and to subscriptions.
     pub max_connections: usize,
     /// Connections at a time from one address; 0 sets no bound.
