@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 const SIDEWAYS: &[(&str, &str)] =
-    &[("wire", "crypto"), ("value", "base"), ("pillar", "fileserver")];
+    &[("wire", "crypto"), ("value", "base"), ("pillar", "fileserver"), ("swarm", "minion")];
 
 /// Crates that must not see the world: no runtime, no sockets.
 const PURE: &[&str] =

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use saltern_config::MinionOptions;
-use saltern_failover::{Hard, Soft, Verdict};
+use saltern_failover::{Soft, Verdict};
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::Map;
 use saltern_wire::auth::Identity;
@@ -14,6 +14,7 @@ use saltern_wire::auth::client::{Credentials, Failure, Outcome, SignIn, SignInEr
 use crate::jobs::Taken;
 use crate::keys::{self, MasterKeys};
 use crate::settings::{Settings, StartError};
+use crate::verdict;
 use crate::view::Notes;
 
 /// The minion's half of every sign-in: who it is, whom it trusts, what it knows of masters.
@@ -190,7 +191,7 @@ impl NotSignedIn {
     /// What the failure means for the choice of a master.
     pub(crate) fn verdict(&self) -> Verdict {
         let failed = match self {
-            NotSignedIn::Transport(error) => return Verdict::Soft(soft(error)),
+            NotSignedIn::Transport(error) => return Verdict::Soft(verdict::of_request(error)),
             NotSignedIn::Pending => return Verdict::Soft(Soft::Pending),
             NotSignedIn::Rejected => return Verdict::Soft(Soft::Rejected),
             NotSignedIn::Denied => return Verdict::Soft(Soft::Denied),
@@ -203,25 +204,7 @@ impl NotSignedIn {
             NotSignedIn::Full => return Verdict::Soft(Soft::Full),
             NotSignedIn::Failed(error) => &error.failure,
         };
-        match failed {
-            Failure::Refused(_) | Failure::WrongNonce => Verdict::Soft(Soft::Broken),
-            Failure::BadSigAlgo | Failure::BadEncAlgo => Verdict::Hard(Hard::Algorithm),
-            Failure::Crypto(_) | Failure::NoVerificationKey | Failure::CachedKeyUnreadable => {
-                Verdict::Hard(Hard::Local)
-            }
-            Failure::KeyChanged
-            | Failure::UnexpectedPubSig
-            | Failure::MissingPubSig
-            | Failure::BadPubSig
-            | Failure::Revoked(_)
-            | Failure::WrongFinger { .. } => Verdict::Hard(Hard::UntrustedKey),
-            Failure::Malformed(_)
-            | Failure::Unsigned
-            | Failure::BadSignature
-            | Failure::BadAesKey
-            | Failure::BadSessionKey
-            | Failure::BadToken => Verdict::Hard(Hard::BadSignature),
-        }
+        verdict::of_sign_in(failed)
     }
 }
 
@@ -229,16 +212,6 @@ impl NotSignedIn {
 fn ahead(time: f64) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     time - now.as_secs_f64()
-}
-
-/// What a failed connection or request means for the choice of a master.
-pub(crate) fn soft(error: &RequestError) -> Soft {
-    match error {
-        RequestError::Resolve(_) => Soft::Unresolved,
-        RequestError::Refused => Soft::Refused,
-        RequestError::Timeout | RequestError::Unreachable(_) => Soft::Timeout,
-        RequestError::Closed | RequestError::Protocol(_) => Soft::Broken,
-    }
 }
 
 impl From<RequestError> for NotSignedIn {

@@ -17,10 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::address::Address;
-use crate::connect::ping;
 use crate::core::{Core, Facts, pillar_load};
 use crate::link::{Link, LinkError};
 use crate::settings::Settings;
+use crate::verdict::ping;
 use crate::{mine, persist, view};
 
 /// Modules' view of one slot.

@@ -23,6 +23,7 @@ mod returns;
 mod schedule;
 mod settings;
 mod startup;
+pub mod verdict;
 mod view;
 
 pub use caller::{CallError, Caller};

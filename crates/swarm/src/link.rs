@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use saltern_failover::{Hard, Pace, Soft, Verdict};
+use saltern_minion::verdict;
 use saltern_transport::zeromq::{RequestError, Requester, RequesterOptions};
 use saltern_value::{Map, Value};
 use saltern_wire::auth::Identity;
@@ -86,13 +87,13 @@ async fn sign_in(
         .map_err(|error| local(&error))?;
     let answer = requester.request(body, SIGN_IN).await.map_err(|error| {
         fleet.stats.error(&format!("sign-in: {error}"));
-        Verdict::Soft(soft(&error))
+        Verdict::Soft(verdict::of_request(&error))
     })?;
     let outcome = sign_in.finish(&fleet.trust, &answer).map_err(|error| {
         fleet.stats.error(&format!("sign-in: {error}"));
-        Verdict::Hard(Hard::UntrustedKey)
+        verdict::of_sign_in(&error.failure)
     })?;
-    Err(Verdict::Soft(match outcome {
+    let refused = match outcome {
         Outcome::Accepted(credentials) => {
             more(&fleet.stats.sign_ins);
             fleet.stats.sign_in.add(began.elapsed());
@@ -107,17 +108,25 @@ async fn sign_in(
         Outcome::Full => Soft::Full,
         Outcome::Busy { retry_after } => Soft::Busy { retry_after },
         Outcome::Draining { retry_after, .. } => Soft::Draining { retry_after },
-    }))
+    };
+    if let Some(why) = told(&refused) {
+        fleet.stats.error(why);
+    }
+    Err(Verdict::Soft(refused))
 }
 
-/// What a failed request means for the choice of a master.
-pub(crate) fn soft(error: &RequestError) -> Soft {
-    match error {
-        RequestError::Resolve(_) => Soft::Unresolved,
-        RequestError::Refused => Soft::Refused,
-        RequestError::Timeout | RequestError::Unreachable(_) => Soft::Timeout,
-        RequestError::Closed | RequestError::Protocol(_) => Soft::Broken,
-    }
+/// Refusals that somebody has to look at; that a key is pending has a gauge of its own.
+fn told(refused: &Soft) -> Option<&'static str> {
+    Some(match refused {
+        Soft::Rejected => "sign-in: the key is rejected; salt-key -d, or another --id",
+        Soft::Denied => {
+            "sign-in: denied, another key has this id; --key-dir keeps keys, salt-key -d forgets them"
+        }
+        Soft::Full => "sign-in: the master is full (max_minions, or too many sign-ins)",
+        Soft::Busy { .. } => "sign-in: put off, too many at once",
+        Soft::Draining { .. } => "sign-in: put off, the master is drained",
+        _ => return None,
+    })
 }
 
 impl Keys {

@@ -10,19 +10,19 @@ use saltern_failover::{
     Action, Attempt, Channel, Input, LeaveReason, LossReason, Machine, Master, Notice, Policy,
     Probe, ProbeResult, Selection, Soft, Status, Verdict,
 };
+use saltern_minion::verdict;
 use saltern_transport::zeromq::{
     LostReason, Pulse, RequestError, Requester, Subscriber, SubscriberOptions,
 };
-use saltern_value::{Map, Value, msgpack};
+use saltern_value::{Map, Value};
 use saltern_wire::auth::Identity;
-use saltern_wire::reply;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::answer::{self, About};
 use crate::fleet::{Fleet, Opened};
-use crate::link::{self, Failed, Link, soft};
+use crate::link::{self, Failed, Link};
 use crate::stats::{less, more};
 
 /// A return is tried for so long; masters that are away for longer lose it, and it counts.
@@ -425,7 +425,7 @@ impl Shell {
         tokio::spawn(async move {
             let result = match link {
                 Some(link) => prove(&link, &requester, deadline).await,
-                None => ping(&requester, deadline).await,
+                None => verdict::ping(&requester, deadline).await,
             };
             drop(sender.send(Event::Probed(probe, result)));
         });
@@ -726,24 +726,6 @@ fn told(error: &Failed) -> String {
         Failed::Transport(error) => error.to_string(),
         Failed::SignIn(_) => "signing in again failed".to_owned(),
         Failed::Answer(text) => text.clone(),
-    }
-}
-
-/// The clear `ping`.
-async fn ping(requester: &Requester, deadline: Duration) -> ProbeResult {
-    let body = reply::map(&Map::from([
-        ("enc", Value::from("clear")),
-        ("load", Value::Map(Map::from([("cmd", "ping")]))),
-        ("version", Value::Int(saltern_wire::limits::PROTOCOL_VERSION)),
-    ]));
-    match requester.request(body, deadline).await {
-        Ok(answer) => {
-            let echo = msgpack::from_network(&answer).ok();
-            let ours = echo.is_some_and(|e| e.get("cmd").and_then(Value::as_str) == Some("ping"));
-            if ours { ProbeResult::Alive } else { ProbeResult::Failed }
-        }
-        Err(error) if soft(&error) == Soft::Refused => ProbeResult::Refused,
-        Err(_) => ProbeResult::Failed,
     }
 }
 

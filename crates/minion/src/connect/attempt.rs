@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use saltern_failover::{Hard, ProbeResult, Soft, Verdict};
-use saltern_transport::zeromq::{LostReason, RequestError, Requester, Subscriber};
-use saltern_value::{Map, Value, msgpack};
-use saltern_wire::reply;
+use saltern_transport::zeromq::{RequestError, Requester, Subscriber};
 
 use crate::access::{Access, Purpose};
 use crate::link::{Link, LinkError, Tell};
+use crate::verdict;
 
 /// Why a try came to nothing, for the machine and for the log.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub(crate) async fn subscribe(access: &Access, link: &Link) -> Result<Subscriber
     let options = access.settings.subscriber();
     let place = link.publications();
     Subscriber::connect(&place, options, &topics).await.map_err(|lost| NotReached {
-        verdict: Verdict::Soft(lost_as_soft(&lost.reason)),
+        verdict: Verdict::Soft(verdict::of_subscription(&lost.reason)),
         text: format!("no publications from {place}: {lost}"),
     })
 }
@@ -72,37 +71,6 @@ fn report(name: &str, verdict: &Verdict, error: &str) {
         Verdict::Hard(Hard::Local) => log::error!("Cannot use the Salt Master {name}: {error}"),
         Verdict::Hard(_) => log::error!("The Salt Master {name} is not trusted: {error}"),
         Verdict::Ok => {}
-    }
-}
-
-fn lost_as_soft(reason: &LostReason) -> Soft {
-    match reason {
-        LostReason::Resolve(_) => Soft::Unresolved,
-        LostReason::Refused => Soft::Refused,
-        LostReason::Unreachable(_) | LostReason::Timeout | LostReason::Silent => Soft::Timeout,
-        LostReason::Closed | LostReason::Protocol(_) => Soft::Broken,
-    }
-}
-
-/// The clear `ping`: says that requests are answered there, not by whom.
-pub(crate) async fn ping(requester: &Requester, deadline: Duration) -> ProbeResult {
-    let load = Map::from([("cmd", "ping")]);
-    let body = reply::map(&Map::from([
-        ("enc", Value::from("clear")),
-        ("load", Value::Map(load)),
-        ("version", Value::Int(saltern_wire::limits::PROTOCOL_VERSION)),
-    ]));
-    match requester.request(body, deadline).await {
-        Ok(answer) => {
-            let echo = msgpack::from_network(&answer).ok();
-            let ours = echo.is_some_and(|e| e.get("cmd").and_then(Value::as_str) == Some("ping"));
-            if ours { ProbeResult::Alive } else { ProbeResult::Failed }
-        }
-        Err(RequestError::Refused) => ProbeResult::Refused,
-        Err(error) => {
-            log::debug!("No answer to a ping from {}: {error}", requester.address());
-            ProbeResult::Failed
-        }
     }
 }
 

@@ -4,6 +4,5 @@ mod attempt;
 mod reader;
 mod shell;
 
-pub(crate) use attempt::ping;
 pub(crate) use reader::Entry;
 pub(crate) use shell::{Command, run};

@@ -22,7 +22,7 @@ use crate::connect::attempt::{self, NotReached};
 use crate::connect::reader::{self, Entry, Progress};
 use crate::core::Core;
 use crate::link::{Link, LinkEvent, Tell};
-use crate::view;
+use crate::{verdict, view};
 
 /// What others may ask of a shell.
 #[derive(Clone, Copy, Debug)]
@@ -500,7 +500,7 @@ impl Shell {
         tokio::spawn(async move {
             let result = match link {
                 Some(link) => attempt::prove(&link, &requester, deadline).await,
-                None => attempt::ping(&requester, deadline).await,
+                None => verdict::ping(&requester, deadline).await,
             };
             drop(sender.send(Event::Probed(probe, result)));
         });
