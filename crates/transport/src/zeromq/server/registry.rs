@@ -1,23 +1,17 @@
-//! What both servers share: accepting within limits, knowing the open connections, ending them.
+//! The open connections of a server: who gets a place, who gives way, how all of them end.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use saltern_zmtp::Error;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::counters::{CloseReason, Tally};
-use super::link::LinkError;
-use super::places::{Places, Role};
-use crate::net::{Keepalive, ListenOptions, listen};
+use super::lock;
+use crate::zeromq::counters::Tally;
+use crate::zeromq::places::{Places, Role};
 
 /// Hundredths of a second after an answer in which a connection is not idle: a peer that asks one
 /// thing after the other has its next request on the way.
@@ -25,11 +19,6 @@ const REST: u32 = 3;
 /// How long a new connection for requests waits for a place, and how often it looks.
 const ROOM_TIME: Duration = Duration::from_millis(1000);
 const ROOM_POLL: Duration = Duration::from_millis(2);
-
-/// Locks; a panic elsewhere does not take the server down with it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What a server wants of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +70,7 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Registry<C> {
     pub(crate) tally: Tally,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     started: Instant,
     stage: AtomicU8,
     connections: Mutex<HashMap<Id, Arc<C>>>,
@@ -136,7 +125,11 @@ impl<C: Peer> Registry<C> {
     }
 
     /// Takes a place for a connection, if there is one.
-    fn admit(self: &Arc<Self>, peer: SocketAddr, connection: Arc<C>) -> Result<Place<C>, String> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        connection: Arc<C>,
+    ) -> Result<Place<C>, String> {
         let Bounds { role, max_per_address, .. } = self.bounds;
         let places = &self.bounds.places;
         let max = self.max();
@@ -166,7 +159,7 @@ impl<C: Peer> Registry<C> {
     /// Waits a moment for a place for requests: those who were asked to leave, and those whose
     /// request is in hand, are gone soon, and others who come wait in the queue of the listening
     /// socket meanwhile.
-    async fn room(&self) {
+    pub(super) async fn room(&self) {
         let until = Instant::now() + ROOM_TIME;
         while self.bounds.role == Role::Passing
             && self.open() >= self.max()
@@ -290,223 +283,5 @@ impl<C: Peer> Drop for Place<C> {
         if self.registry.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.registry.all_gone.notify_one();
         }
-    }
-}
-
-/// A listening socket whose connections are not served yet, and the registry they go to.
-pub(crate) struct Bound<C> {
-    listener: TcpListener,
-    listen: ListenOptions,
-    pub(crate) address: SocketAddr,
-    pub(crate) registry: Arc<Registry<C>>,
-}
-
-impl<C: Peer> Bound<C> {
-    /// Listens on `address`; `what` names the server in the log.
-    ///
-    /// # Errors
-    /// When the address cannot be listened on.
-    pub(crate) fn new(
-        address: SocketAddr,
-        listen_options: &ListenOptions,
-        what: &str,
-        bounds: Bounds,
-    ) -> io::Result<Self> {
-        let listener = listen(address, listen_options)?;
-        let address = listener.local_addr()?;
-        let tally = Tally::new(format!("{what} on {address}"));
-        let registry = Arc::new(Registry::new(tally, bounds));
-        Ok(Bound { listener, listen: *listen_options, address, registry })
-    }
-
-    /// Starts to accept; every connection is served by a task of its own.
-    pub(crate) fn serve(self, create: Create<C>, serve: Serve<C>) -> Acceptor<C> {
-        let Bound { listener, listen, address, registry } = self;
-        let acceptor =
-            Acceptor { listen, address, registry, create, serve, task: Mutex::default() };
-        acceptor.start(listener);
-        acceptor
-    }
-}
-
-/// Makes the shared part of a connection.
-type Create<C> = fn(SocketAddr) -> C;
-/// Starts the task of a connection.
-type Serve<C> = Arc<dyn Fn(TcpStream, Place<C>) + Send + Sync>;
-
-/// The task that accepts; ended when dropped.
-pub(crate) struct Acceptor<C: Peer> {
-    listen: ListenOptions,
-    address: SocketAddr,
-    registry: Arc<Registry<C>>,
-    create: Create<C>,
-    serve: Serve<C>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl<C: Peer> fmt::Debug for Acceptor<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-impl<C: Peer> Acceptor<C> {
-    fn start(&self, listener: TcpListener) {
-        let (registry, serve) = (Arc::clone(&self.registry), Arc::clone(&self.serve));
-        let keepalive = self.listen.keepalive;
-        let task = tokio::spawn(accept(listener, keepalive, registry, self.create, serve));
-        *lock(&self.task) = Some(task);
-    }
-
-    /// Where it listens, or listened.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Whether it accepts.
-    pub(crate) fn is_listening(&self) -> bool {
-        lock(&self.task).is_some()
-    }
-
-    /// Ends it; then the port is free. Connections stay.
-    pub(crate) async fn stop(&self) {
-        let task = lock(&self.task).take();
-        if let Some(task) = task {
-            task.abort();
-            // It says that it was aborted.
-            let _ = task.await;
-        }
-    }
-
-    /// Listens at the same address again after [`Acceptor::stop`]; nothing where it listens.
-    ///
-    /// # Errors
-    /// When the port was taken meanwhile.
-    pub(crate) fn resume(&self) -> io::Result<()> {
-        if !self.is_listening() {
-            self.start(listen(self.address, &self.listen)?);
-        }
-        Ok(())
-    }
-}
-
-impl<C: Peer> Drop for Acceptor<C> {
-    fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
-            task.abort();
-        }
-    }
-}
-
-/// Accepts for ever.
-async fn accept<C: Peer>(
-    listener: TcpListener,
-    keepalive: Keepalive,
-    registry: Arc<Registry<C>>,
-    create: Create<C>,
-    serve: Serve<C>,
-) {
-    let mut pace = Pace::new(registry.bounds.rate, Instant::now());
-    loop {
-        if let Some(pause) = pace.pause(Instant::now()) {
-            // Those who wait stand in the queue of the listening socket.
-            registry.tally.accepting_waits();
-            sleep(pause).await;
-        }
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Mostly no file descriptors: without a pause this would spin.
-                registry.tally.accept_failed(&error);
-                registry.bounds.places.make_room(registry.bounds.places.batch());
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        registry.tally.accepted.fetch_add(1, Ordering::Relaxed);
-        registry.room().await;
-        match registry.admit(peer, Arc::new(create(peer))) {
-            Ok(place) => {
-                keepalive.apply(&stream);
-                serve(stream, place);
-            }
-            Err(why) => registry.tally.close(CloseReason::NoRoom, peer, &why),
-        }
-    }
-}
-
-/// How fast connections are accepted.
-#[derive(Debug)]
-struct Pace {
-    per_second: f64,
-    /// Connections that may be accepted at once.
-    credit: f64,
-    at: Instant,
-}
-
-impl Pace {
-    fn new(per_second: u32, now: Instant) -> Pace {
-        Pace { per_second: f64::from(per_second), credit: f64::from(per_second), at: now }
-    }
-
-    /// Counts one connection; how long to wait before it.
-    fn pause(&mut self, now: Instant) -> Option<Duration> {
-        if self.per_second == 0.0 {
-            return None;
-        }
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
-        self.credit = (self.credit + earned).min(self.per_second) - 1.0;
-        self.at = now;
-        (self.credit < 0.0).then(|| Duration::from_secs_f64(-self.credit / self.per_second))
-    }
-}
-
-/// Why a connection ended, and in which words.
-#[derive(Debug)]
-pub(crate) struct Ended(pub(crate) CloseReason, pub(crate) String);
-
-impl From<CloseReason> for Ended {
-    fn from(reason: CloseReason) -> Self {
-        Ended(reason, String::new())
-    }
-}
-
-impl From<LinkError> for Ended {
-    fn from(error: LinkError) -> Self {
-        match error {
-            LinkError::Closed => CloseReason::Peer.into(),
-            LinkError::Io(error) => Ended(CloseReason::Io, error.to_string()),
-            LinkError::Protocol(error) => {
-                let reason = match &error {
-                    Error::TooLong(_) => CloseReason::TooLong,
-                    Error::WrongType(_) => CloseReason::WrongType,
-                    Error::Refused(_) => CloseReason::Peer,
-                    Error::NotZmtp
-                    | Error::OldVersion(_)
-                    | Error::Mechanism
-                    | Error::Malformed(_) => CloseReason::Garbage,
-                };
-                Ended(reason, error.to_string())
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_is_taken_at_once_and_then_the_rate_holds() {
-        let start = Instant::now();
-        let mut pace = Pace::new(10, start);
-        assert!((0..10).all(|_| pace.pause(start).is_none()));
-        let pause = pace.pause(start).unwrap();
-        assert_eq!(pause, Duration::from_millis(100));
-        let later = start + Duration::from_secs(60);
-        assert!((0..10).all(|_| pace.pause(later).is_none()));
-        assert!(pace.pause(later).is_some());
-        let mut free = Pace::new(0, start);
-        assert!((0..1000).all(|_| free.pause(start).is_none()));
     }
 }
