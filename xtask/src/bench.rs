@@ -1,6 +1,6 @@
 //! The benchmarks: a program of their own, because they use the bench of the interop tests.
 
-use crate::run::{Done, cargo, run};
+use crate::run::{Done, interop_program};
 
 /// Entry of `cargo xtask bench`; what the options mean is the program's business.
 pub fn bench(args: &[String]) -> Done {
@@ -18,8 +18,5 @@ pub fn bench(args: &[String]) -> Done {
     if !help {
         crate::test::build_program()?;
     }
-    run(cargo()
-        .args(["run", "--release", "--quiet", "--package", "saltern-interop", "--bin", "bench"])
-        .arg("--")
-        .args(args))
+    interop_program("bench", &words)
 }

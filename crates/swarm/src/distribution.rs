@@ -31,12 +31,6 @@ impl Distribution {
             Distribution::Exponential(mean) => -mean * (1.0 - rng.f64()).ln(),
         }
     }
-
-    /// Whether it is always nothing.
-    #[must_use]
-    pub fn is_zero(&self) -> bool {
-        *self == Distribution::Constant(0.0)
-    }
 }
 
 /// Why a text is no distribution.
