@@ -14,6 +14,7 @@ mod minion;
 mod moot;
 mod names;
 mod nearest;
+mod odd;
 mod option;
 mod paths;
 mod shared;

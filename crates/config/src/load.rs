@@ -15,6 +15,7 @@ use crate::known::{self, Role};
 use crate::master::{MASTER, MasterOptions};
 use crate::minion::{MINION, MinionOptions};
 use crate::names;
+use crate::odd;
 use crate::option::{OptionValue, Preset, Spec, WrongType, found};
 use crate::paths;
 
@@ -223,6 +224,7 @@ impl Draft {
         paths::settle(&mut self.raw, self.role);
         check::check(&self.raw, self.role)
             .map_err(|(option, reason)| self.refused(option, reason))?;
+        self.warnings.extend(odd::odd(&self.raw, self.role, &self.sources));
         let opts = read(&self.raw).map_err(|wrong| ConfigError::WrongType {
             place: self.sources.get(wrong.name).cloned(),
             option: wrong.name.to_owned(),

@@ -12,6 +12,8 @@ pub(crate) struct Address {
     port: u16,
 }
 
+const BAD_PORT: &str = "its port is no number from 1 to 65535";
+
 /// An entry that is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadAddress {
@@ -37,6 +39,12 @@ impl Address {
         if ip_only && text.parse::<IpAddr>().is_err() {
             return Err(bad("master_uri_format is ip_only and this is no IP address"));
         }
+        if text.contains(|c: char| c == ',' || c.is_whitespace()) {
+            return Err(bad("it is one address; write several as a list: [m1, m2]"));
+        }
+        if text.contains('/') {
+            return Err(bad("write the host alone, or host:port"));
+        }
         let (host, port) = if text.parse::<Ipv6Addr>().is_ok() {
             (text, port)
         } else if let Some(rest) = text.strip_prefix('[') {
@@ -45,13 +53,13 @@ impl Address {
             match rest.strip_prefix(':') {
                 None if rest.is_empty() => (host, port),
                 None => return Err(bad("only ':port' may follow the ']'")),
-                Some(digits) => (host, read_port(digits).ok_or_else(|| bad("bad port"))?),
+                Some(digits) => (host, read_port(digits).ok_or_else(|| bad(BAD_PORT))?),
             }
         } else if let Some((host, digits)) = text.rsplit_once(':') {
             if host.is_empty() || host.contains(':') {
                 return Err(bad("write an IPv6 address with a port as [address]:port"));
             }
-            (host, read_port(digits).ok_or_else(|| bad("bad port"))?)
+            (host, read_port(digits).ok_or_else(|| bad(BAD_PORT))?)
         } else {
             (text, port)
         };
@@ -110,7 +118,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told() {
-        for bad in ["", "  ", "m1:", "m1:0", "m1:70000", "m1:x", "[::1", "[m1]:1", "[::1]x", ":1"] {
+        let ports = ["m1:", "m1:0", "m1:70000", "m1:x"];
+        let others = ["", "  ", "[::1", "[m1]:1", "[::1]x", ":1", "m1, m2", "m1 m2", "tcp://m1:1"];
+        for bad in ports.iter().chain(&others) {
             assert!(Address::parse(bad, 4506, false).is_err(), "{bad}");
         }
         assert!(Address::parse("m1", 4506, true).is_err());

@@ -55,8 +55,8 @@ impl Minion {
         let unsigned = unsigned_publications(&loaded);
         let raw = Arc::new(facts::options(&loaded));
         let (opts, sources) = (loaded.opts, loaded.sources);
-        let masters = masters(&opts, &raw).await?;
-        let mut settings = Settings::new(&opts, &masters)?;
+        let masters = masters(&opts, &raw).await.map_err(|e| e.placed(&sources))?;
+        let mut settings = Settings::new(&opts, &masters).map_err(|e| e.placed(&sources))?;
         for dir in [&opts.cachedir, &opts.sock_dir] {
             make_dir(dir)?;
         }
@@ -181,10 +181,11 @@ pub(crate) async fn masters(
         let host = masterless(opts, raw);
         Registry::standard().run(&Call::new(&name, Vec::new(), Map::new()), &host)
     };
-    let outcome = tokio::task::spawn_blocking(work).await.map(|outcome| outcome.value);
-    let listed = match outcome {
-        Ok(Value::Str(name)) if Registry::standard().find(&fun).is_some() => vec![name],
-        Ok(Value::List(list)) => {
+    // What failed has a text of why for its value, which is no address.
+    let outcome = tokio::task::spawn_blocking(work).await.ok().filter(|outcome| outcome.success);
+    let listed = match outcome.map(|outcome| outcome.value) {
+        Some(Value::Str(name)) => vec![name],
+        Some(Value::List(list)) => {
             list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
         }
         _ => Vec::new(),

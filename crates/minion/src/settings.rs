@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use saltern_base::MinionId;
 use saltern_base::id::InvalidId;
-use saltern_config::MinionOptions;
+use saltern_config::{MinionOptions, Sources};
 use saltern_crypto::{EncAlgo, HashType, SigAlgo};
 use saltern_failover::{Policy, Selection};
 use saltern_transport::zeromq::{RequesterOptions, SubscriberOptions};
@@ -41,6 +41,15 @@ impl std::error::Error for StartError {}
 impl StartError {
     pub(crate) fn new(exit_code: i32, message: impl Into<String>) -> Self {
         StartError { message: message.into(), exit_code }
+    }
+
+    /// Names file and line of the option that the message begins with, where it was set.
+    pub(crate) fn placed(mut self, sources: &Sources) -> Self {
+        let option = self.message.strip_prefix("option ").and_then(|rest| rest.split(':').next());
+        if let Some(place) = option.and_then(|name| sources.get(name)) {
+            self.message = format!("{place}: {}", self.message);
+        }
+        self
     }
 }
 
@@ -102,6 +111,10 @@ struct Source {
 /// Jobs at a time when `process_count_max` does not say: each takes a thread while it runs.
 const JOBS_AT_ONCE: usize = 256;
 
+/// What the spool keeps where the options make no sense.
+const SPOOL_BYTES: u64 = 64 << 20;
+const SPOOL_ITEMS: usize = 10_000;
+
 /// Seconds as a duration; what makes no sense becomes `fallback`.
 pub(crate) fn seconds(value: f64, fallback: u64) -> Duration {
     Duration::try_from_secs_f64(value)
@@ -127,7 +140,6 @@ impl Settings {
             return Err(StartError::new(1, text));
         }
         let addresses = addresses(opts, masters, &mode)?;
-        warn_of_nonsense(opts);
         let algorithm = |option, value| {
             let text = format!("option {option}: '{value}' is not known; see the documentation");
             StartError::new(1, text)
@@ -150,8 +162,10 @@ impl Settings {
             acceptance_wait: seconds(opts.acceptance_wait_time, 1),
             return_timer: return_timer(opts),
             return_tries: u32::try_from(opts.return_retry_tries).unwrap_or(1).max(1),
-            spool_bytes: u64::try_from(opts.failover_spool_max_bytes).unwrap_or(0).max(1),
-            spool_items: usize::try_from(opts.failover_spool_max_items).unwrap_or(1).max(1),
+            spool_bytes: positive(opts.failover_spool_max_bytes).unwrap_or(SPOOL_BYTES),
+            spool_items: positive(opts.failover_spool_max_items)
+                .and_then(|items| usize::try_from(items).ok())
+                .unwrap_or(SPOOL_ITEMS),
             spool_age: seconds(opts.failover_spool_max_age, 86_400),
             jobs_at_once: usize::try_from(opts.process_count_max)
                 .ok()
@@ -241,8 +255,7 @@ impl Settings {
     }
 
     fn policy(&self, opts: &MinionOptions, masters: Vec<String>) -> Policy {
-        let interval =
-            |value: i64| u64::try_from(value).ok().filter(|s| *s > 0).map(Duration::from_secs);
+        let interval = |value: i64| positive(value).map(Duration::from_secs);
         let alive_interval = interval(opts.master_alive_interval);
         let several = masters.len() > 1;
         let failback = several && opts.master_failback && alive_interval.is_some();
@@ -270,6 +283,11 @@ impl Settings {
             ..Policy::new(masters)
         }
     }
+}
+
+/// What is more than zero.
+fn positive(value: i64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|v| *v > 0)
 }
 
 /// Seconds between two of something; 0 and what makes no sense: never.
@@ -307,26 +325,6 @@ fn source_address(opts: &MinionOptions, grains: &Map) -> Option<IpAddr> {
         );
     }
     address
-}
-
-/// Says which values cannot be meant; what is used instead is the default or the least that works.
-fn warn_of_nonsense(opts: &MinionOptions) {
-    let checks = [
-        ("auth_timeout", opts.auth_timeout > 0.0),
-        ("request_channel_timeout", opts.request_channel_timeout > 0.0),
-        ("failover_heartbeat_interval", opts.failover_heartbeat_interval >= 0.0),
-        ("failover_probe_interval", opts.failover_probe_interval >= 0.0),
-        ("failover_standby_interval", opts.failover_standby_interval > 0.0),
-        ("failover_spool_max_age", opts.failover_spool_max_age > 0.0),
-        ("failover_spool_max_items", opts.failover_spool_max_items > 0),
-        ("failover_spool_max_bytes", opts.failover_spool_max_bytes > 0),
-        ("random_reauth_delay", opts.random_reauth_delay >= 0),
-    ];
-    for (name, _) in checks.iter().filter(|(_, sensible)| !sensible) {
-        log::warn!(
-            "option {name}: the value makes no sense and is not used; see 'saltern config --explain {name}'"
-        );
-    }
 }
 
 fn bad_id(id: &str, error: &InvalidId) -> StartError {
