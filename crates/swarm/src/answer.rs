@@ -4,7 +4,7 @@ use saltern_base::time::stamp;
 use saltern_value::{Map, Value};
 use saltern_wire::publish::Publication;
 
-use crate::minion::Kind;
+use crate::work::Kind;
 
 /// What came of one function.
 pub(crate) struct Outcome {

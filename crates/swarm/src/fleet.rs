@@ -41,7 +41,10 @@ pub(crate) struct Fleet {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) publication: Publication,
+    /// Whom it means; `None` where that cannot be read, and nobody is meant.
     pub(crate) expression: Option<Expression>,
+    /// Whether that takes a minion's grains.
+    pub(crate) reads_grains: bool,
 }
 
 #[derive(Debug)]
@@ -136,7 +139,8 @@ impl Fleet {
         let delimiter = publication.map.get_str("delimiter").unwrap_or(":").to_owned();
         let options = Options { delimiter: &delimiter, ..Options::default() };
         let expression = Expression::parse(&publication.tgt_type, &publication.tgt, &options).ok();
-        let opened = Arc::new(Opened { publication, expression });
+        let reads_grains = expression.as_ref().is_some_and(|e| e.reads().grains);
+        let opened = Arc::new(Opened { publication, expression, reads_grains });
         let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Kept {
             mark: mark.clone(),

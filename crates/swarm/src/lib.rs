@@ -10,6 +10,7 @@ mod link;
 mod minion;
 mod plan;
 mod stats;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ pub use keys::pool;
 pub use plan::{Place, Plan, Shares};
 
 use fleet::Fleet;
-use minion::Kind;
+use work::Kind;
 
 /// A swarm under way.
 #[derive(Clone, Debug)]
