@@ -15,7 +15,7 @@ use saltern_value::Map;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(120);
 
 struct Dir(PathBuf);
 

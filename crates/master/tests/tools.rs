@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{Minion, Rig, await_event, await_present};
+use common::{Minion, PATIENCE, Rig, await_event, await_present};
 use saltern_config::load_master;
 use saltern_crypto::SealKey;
 use saltern_master::{Master, StartError};
@@ -204,8 +204,10 @@ async fn status_asks_the_minions() {
             }
         }
     };
+    // Time for web1 to answer on a slow machine; db1 never does.
+    let patient = Map::from([("timeout", 5), ("gather_job_timeout", 3)]);
     let (status, _) = tokio::select! {
-        status = rig.run("manage.status", vec![], Map::new()) => status,
+        status = rig.run("manage.status", vec![], patient) => status,
         () = answering => unreachable!("it answers for ever"),
     };
     let list = |id: &str| Value::List(vec![id.into()]);
@@ -257,8 +259,7 @@ async fn a_drop_file_and_a_pushed_event_rotate_too() {
     let pull = rig.root.join("var/run/salt/master/master_event_pull.ipc");
     let data = Map::from([("act", "delete"), ("id", "web1")]);
     let framing = saltern_event::Framing::Bare;
-    let deadline = std::time::Duration::from_secs(5);
-    saltern_event::client::push(&pull, "salt/key", data, framing, deadline).await.unwrap();
+    saltern_event::client::push(&pull, "salt/key", data, framing, PATIENCE).await.unwrap();
     await_event(&mut events, "key").await;
     assert!(!rig.cachedir().join(".dfn").exists());
     assert!(!rig.cachedir().join("sessions/web1").exists());

@@ -16,7 +16,7 @@ use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 
 /// Nothing here takes long; this only keeps a failure from hanging.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 type Any<T> = Result<T, Box<dyn std::error::Error>>;
 

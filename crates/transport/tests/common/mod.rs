@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longer than anything here takes; only a failing test waits as long.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 pub(crate) fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -49,6 +49,15 @@ pub(crate) async fn raw(address: &str, socket_type: &str) -> TcpStream {
     let mut answer = vec![0; 64 + ready("ROUTER").len()];
     stream.read_exact(&mut answer).await.unwrap();
     stream
+}
+
+/// An address of this machine where nobody listens. Bound all the while it is used, so that nobody
+/// else gets it, not even as the port that a connection comes from.
+pub(crate) fn deaf() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(local()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Waits until the other side closes the connection.
