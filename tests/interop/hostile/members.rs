@@ -144,6 +144,9 @@ fn a_recorded_request_does_nothing_again_not_even_after_a_restart() {
     assert_eq!(replies["first"], json!({"sealed": null}), "{replies}");
     assert_eq!(replies["second"], "bad load");
     assert_eq!(replies["third"], "bad load");
+    wait::until("the event of the first", || {
+        events.printed().contains("\nmy/recorded").then_some(())
+    });
     drop(events);
     inside.master.process().kill();
     inside.master.start();

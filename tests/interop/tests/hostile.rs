@@ -30,7 +30,8 @@ fn script(name: &str) -> Command {
     command
 }
 
-/// Files below a directory, but for those that grow by themselves.
+/// Files below a directory, but for those that grow by themselves and those that are just being
+/// written to take the place of another one.
 fn files(root: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
     let mut open = vec![root.to_path_buf()];
@@ -38,9 +39,10 @@ fn files(root: &Path) -> BTreeSet<PathBuf> {
         for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
+            let unfinished = name.starts_with('.') && name.ends_with(".tmp");
             if entry.file_type().unwrap().is_dir() {
                 open.push(path);
-            } else if !name.contains("sqlite") && name != "log" && name != "out" {
+            } else if !unfinished && !name.contains("sqlite") && name != "log" && name != "out" {
                 all.insert(path);
             }
         }

@@ -180,19 +180,20 @@ fn state_is_refused_clearly(fleet: &Fleet) {
 /// The master's own view after a stock minion came and went.
 fn status(fleet: &Fleet) {
     let (master, mut minion) = fleet.pair("", "");
-    let up = manage(&master);
+    let up = manage(&master, 60);
     assert_eq!((&up["up"], &up["down"]), (&json!(["min"]), &json!([])), "{up}");
     minion.process().kill();
-    let down = manage(&master);
+    let down = manage(&master, 3);
     assert_eq!((&down["up"], &down["down"]), (&json!([]), &json!(["min"])), "{down}");
     let missing = master.run("salt", &["-t", "1", "min", "test.ping"]);
     assert_eq!(missing.code, 1, "{missing:?}");
     assert!(missing.stdout.contains("Minion did not return."), "{missing:?}");
 }
 
-fn manage(master: &Master) -> serde_json::Value {
-    let args = ["--out", "json", "manage.status", "timeout=3", "gather_job_timeout=3"];
-    master.run("salt-run", &args).json()
+/// Who answers within `patience` seconds; it ends as soon as all do.
+fn manage(master: &Master, patience: u32) -> serde_json::Value {
+    let [timeout, gather] = ["timeout", "gather_job_timeout"].map(|o| format!("{o}={patience}"));
+    master.run("salt-run", &["--out", "json", "manage.status", &timeout, &gather]).json()
 }
 
 fn stop(fleet: &Fleet) {
