@@ -49,27 +49,17 @@ pub struct RunningJob<'a> {
     job: Arc<Job>,
 }
 
-/// Why a job was not started.
+/// A job of this id is running already, so it was not started.
 #[derive(Debug)]
-pub enum StartError {
-    /// A job of this id is running already.
-    Running,
-    /// The job's file could not be written.
-    File(PathBuf, io::Error),
-}
+pub struct RunsAlready;
 
-impl std::fmt::Display for StartError {
+impl std::fmt::Display for RunsAlready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StartError::Running => f.write_str("the job is running already"),
-            StartError::File(path, error) => {
-                write!(f, "the job file {} cannot be written: {error}", path.display())
-            }
-        }
+        f.write_str("the job is running already")
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for RunsAlready {}
 
 /// What came of sending a signal to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +101,12 @@ impl JobTable {
         }
     }
 
-    /// Enters a job. `load` is the publication (`fun`, `arg`, `tgt`, `ret`, `user`, ...).
+    /// Enters a job. `load` is the publication (`fun`, `arg`, `tgt`, `ret`, `user`, ...). A file
+    /// that cannot be written is no reason not to run it: that may be how a full disk gets room.
     ///
     /// # Errors
-    /// [`StartError`] when it runs already or its file cannot be written.
-    pub fn start(&self, jid: &Jid, load: &Map) -> Result<RunningJob<'_>, StartError> {
+    /// [`RunsAlready`].
+    pub fn start(&self, jid: &Jid, load: &Map) -> Result<RunningJob<'_>, RunsAlready> {
         let mut full = Map::from([("pid", own_pid())]);
         full.extend(load.clone());
         full.insert("jid", jid.as_str());
@@ -128,13 +119,18 @@ impl JobTable {
         {
             let mut jobs = lock(&self.jobs);
             if jobs.iter().any(|j| j.jid == job.jid) {
-                return Err(StartError::Running);
+                return Err(RunsAlready);
             }
             jobs.push(job.clone());
         }
         let running = RunningJob { table: self, job };
-        self.write_file(&running.job)
-            .map_err(|e| StartError::File(self.dir.join(jid.as_str()), e))?;
+        if let Err(error) = self.write_file(&running.job) {
+            log::error!(
+                "The job file {} cannot be written: {error}. The job runs all the same, unseen by \
+                 other programs on this machine",
+                self.dir.join(jid.as_str()).display()
+            );
+        }
         Ok(running)
     }
 
@@ -377,12 +373,23 @@ mod tests {
         assert_eq!(stored.get("fun"), Some(&Value::from("test.ping")));
         assert_eq!(stored.get("pid"), Some(&Value::Int(own_pid())));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(table.start(&jid(), &load), Err(StartError::Running)));
+        assert!(table.start(&jid(), &load).is_err(), "it runs already");
         assert_eq!(table.running().len(), 1);
         drop(running);
         assert!(!path.exists());
         assert!(table.running().is_empty());
         assert!(table.wait_idle(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_job_whose_file_cannot_be_written_runs_all_the_same() {
+        let dir = TempDir::new();
+        fs::write(dir.path().join("proc"), b"in the way").unwrap();
+        let table = JobTable::new(dir.path(), true);
+        let running = table.start(&jid(), &Map::from([("fun", "test.ping")])).unwrap();
+        assert_eq!(table.running().len(), 1);
+        drop(running);
+        assert!(table.running().is_empty());
     }
 
     #[test]

@@ -24,5 +24,6 @@ pub use call::{Call, Failure, Outcome};
 pub use context::Context;
 pub use error::Error;
 pub use host::{EventStream, Host, HostError, Refresh};
-pub use jobs::{Job, JobTable, RunningJob, Signalled, StartError};
+pub use jobs::{Job, JobTable, RunningJob, RunsAlready, Signalled};
 pub use registry::{Function, Module, Registry};
+pub use shlex::split as split_words;
