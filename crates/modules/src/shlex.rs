@@ -6,7 +6,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// A quote that is not closed, or a backslash at the end.
-pub(crate) fn split(line: &str) -> Result<Vec<String>, Error> {
+pub fn split(line: &str) -> Result<Vec<String>, Error> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = line.chars();

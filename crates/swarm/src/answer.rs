@@ -82,7 +82,7 @@ fn outcome(about: &About<'_>, fun: &str, arg: &[Value]) -> Outcome {
         }
         "test.ping" => Value::Bool(true),
         "test.version" => env!("CARGO_PKG_VERSION").into(),
-        "test.echo" => arg.first().cloned().unwrap_or(Value::Nil),
+        "test.echo" => named(arg, "text").or_else(|| arg.first().cloned()).unwrap_or(Value::Nil),
         "failover.leave" => Value::from_iter([("result", Value::Bool(true))]),
         "grains.items" => Value::Map((about.grains)()),
         "grains.get" => {
@@ -97,6 +97,12 @@ fn outcome(about: &About<'_>, fun: &str, arg: &[Value]) -> Outcome {
         _ => "x".repeat(about.size).into(),
     };
     Outcome { value, retcode: 0 }
+}
+
+/// A keyword argument.
+pub(crate) fn named(arg: &[Value], name: &str) -> Option<Value> {
+    let keywords = arg.iter().rev().filter_map(Value::as_map);
+    keywords.filter(|map| map.contains_key("__kwarg__")).find_map(|map| map.get(name).cloned())
 }
 
 fn running((jid, fun): (String, String)) -> Map {

@@ -1,7 +1,6 @@
 //! Numbers left to chance: constant, uniform, normal, exponential.
 
-use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
 /// How a number is drawn. Times are in seconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,66 +32,91 @@ impl Distribution {
     }
 }
 
-/// Why a text is no distribution.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoDistribution(String);
+/// What a number is of, with its units.
+struct Measure {
+    units: &'static [(&'static str, f64)],
+    /// What the largest may be, and how that is said.
+    most: (f64, &'static str),
+    examples: &'static str,
+}
 
-impl fmt::Display for NoDistribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' is no distribution; use a number (500, 10ms, 2s, 4kB), uniform:A..B, \
+const TIME: Measure = Measure {
+    units: &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)],
+    most: (1e9, "1000000000 s"),
+    examples: "0.5, 10ms, 2s, 5m",
+};
+
+const SIZE: Measure = Measure {
+    units: &[("KiB", 1024.0), ("MiB", 1_048_576.0), ("kB", 1e3), ("MB", 1e6), ("B", 1.0)],
+    most: (1e9, "1000 MB"),
+    examples: "500, 4kB, 1MiB",
+};
+
+/// A time as options have it: a number of seconds, or one with a unit (`10ms`, `2s`, `5m`, `1h`).
+///
+/// # Errors
+/// One sentence: it is none.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = number(text, &TIME)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("'{text}': {error}"))
+}
+
+impl Distribution {
+    /// Reads one of times.
+    ///
+    /// # Errors
+    /// One sentence: what it should be.
+    pub fn of_times(text: &str) -> Result<Self, String> {
+        read(text, &TIME)
+    }
+
+    /// Reads one of sizes.
+    ///
+    /// # Errors
+    /// One sentence: what it should be.
+    pub fn of_sizes(text: &str) -> Result<Self, String> {
+        read(text, &SIZE)
+    }
+}
+
+fn read(text: &str, measure: &Measure) -> Result<Distribution, String> {
+    let Some((kind, rest)) = text.split_once(':') else {
+        return number(text, measure).map(Distribution::Constant).map_err(|error| {
+            format!("{error}; or uniform:A..B, normal:MEAN..DEVIATION, exp:MEAN")
+        });
+    };
+    let pair = |what: &str| {
+        let (a, b) = rest.split_once("..").ok_or_else(|| format!("it has to be {kind}:{what}"))?;
+        Ok::<_, String>((number(a, measure)?, number(b, measure)?))
+    };
+    match kind {
+        "uniform" => match pair("A..B")? {
+            (a, b) if a <= b => Ok(Distribution::Uniform(a, b)),
+            _ => Err("uniform:A..B goes from the smaller one to the larger one".to_owned()),
+        },
+        "normal" => pair("MEAN..DEVIATION").map(|(a, b)| Distribution::Normal(a, b)),
+        "exp" => number(rest, measure).map(Distribution::Exponential),
+        _ => Err(format!(
+            "there is no distribution '{kind}'; use a number ({}), uniform:A..B, \
              normal:MEAN..DEVIATION or exp:MEAN",
-            self.0
-        )
+            measure.examples
+        )),
     }
 }
 
-impl std::error::Error for NoDistribution {}
-
-impl FromStr for Distribution {
-    type Err = NoDistribution;
-
-    fn from_str(text: &str) -> Result<Self, NoDistribution> {
-        let wrong = || NoDistribution(text.to_owned());
-        let pair = |text: &str| {
-            let (a, b) = text.split_once("..")?;
-            Some((number(a)?, number(b)?))
-        };
-        let found = match text.split_once(':') {
-            None => number(text).map(Distribution::Constant),
-            Some(("uniform", range)) => {
-                pair(range).filter(|(a, b)| a <= b).map(|(a, b)| Distribution::Uniform(a, b))
-            }
-            Some(("normal", range)) => pair(range).map(|(a, b)| Distribution::Normal(a, b)),
-            Some(("exp", mean)) => number(mean).map(Distribution::Exponential),
-            Some(_) => None,
-        };
-        found.ok_or_else(wrong)
-    }
-}
-
-/// A number with a unit: of time (`us`, `ms`, `s`, `m`) in seconds, of size (`kB`, `KiB`, `MB`,
-/// `MiB`) in bytes, or none.
-fn number(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 8] = [
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("KiB", 1024.0),
-        ("MiB", 1_048_576.0),
-        ("kB", 1e3),
-        ("MB", 1e6),
-        ("s", 1.0),
-        ("m", 60.0),
-    ];
+/// A number with a unit, or without: seconds, bytes.
+fn number(text: &str, measure: &Measure) -> Result<f64, String> {
     let text = text.trim();
-    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let unit = measure.units.iter().find(|(unit, _)| text.ends_with(unit));
     let (digits, factor) = match unit {
-        Some((unit, factor)) => (text.strip_suffix(unit)?, *factor),
+        Some((unit, factor)) => (text.strip_suffix(unit).unwrap_or(text), *factor),
         None => (text, 1.0),
     };
-    let value: f64 = digits.trim().parse().ok()?;
-    (value.is_finite() && value >= 0.0).then_some(value * factor)
+    let value = digits.trim().parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
+    let value = value.map(|value| value * factor);
+    let value = value.ok_or_else(|| format!("'{text}' is none of {}", measure.examples))?;
+    let (most, told) = measure.most;
+    (value <= most).then_some(value).ok_or_else(|| format!("'{text}' is more than {told}"))
 }
 
 #[cfg(test)]
@@ -101,13 +125,19 @@ mod tests {
 
     #[test]
     fn texts_are_read() {
-        assert_eq!("10ms".parse(), Ok(Distribution::Constant(0.01)));
-        assert_eq!("500".parse(), Ok(Distribution::Constant(500.0)));
-        assert_eq!("uniform:1ms..50ms".parse(), Ok(Distribution::Uniform(0.001, 0.05)));
-        assert_eq!("normal:4kB..1kB".parse(), Ok(Distribution::Normal(4000.0, 1000.0)));
-        assert_eq!("exp:20ms".parse(), Ok(Distribution::Exponential(0.02)));
-        for wrong in ["", "-1", "often", "uniform:3..1", "uniform:1", "NaN", "gauss:1"] {
-            assert!(wrong.parse::<Distribution>().is_err(), "{wrong}");
+        let time = |text| Distribution::of_times(text).ok();
+        let size = |text| Distribution::of_sizes(text).ok();
+        assert_eq!(time("10ms"), Some(Distribution::Constant(0.01)));
+        assert_eq!(time("uniform:1ms..50ms"), Some(Distribution::Uniform(0.001, 0.05)));
+        assert_eq!(time("exp:20ms"), Some(Distribution::Exponential(0.02)));
+        assert_eq!(size("500"), Some(Distribution::Constant(500.0)));
+        assert_eq!(size("normal:4kB..1kB"), Some(Distribution::Normal(4000.0, 1000.0)));
+        assert_eq!(seconds("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "-1", "often", "uniform:3..1", "uniform:1", "NaN", "gauss:1", "4kB"] {
+            assert!(Distribution::of_times(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "-1", "10ms", "5GB", "uniform:1kB..1s", "1e12"] {
+            assert!(Distribution::of_sizes(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -115,7 +145,7 @@ mod tests {
     fn draws_are_where_they_should_be() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut mean = |text: &str| {
-            let distribution: Distribution = text.parse().unwrap();
+            let distribution = Distribution::of_sizes(text).unwrap();
             (0..20_000).map(|_| distribution.draw(&mut rng)).sum::<f64>() / 20_000.0
         };
         assert!((mean("uniform:1..3") - 2.0).abs() < 0.05);

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use saltern_base::Jid;
 use saltern_crypto::PublicKey;
@@ -14,8 +14,9 @@ use saltern_value::{Map, Value, yaml};
 use saltern_wire::auth::client::{CachedKey, Trust, VerificationKey};
 use saltern_wire::publish::{OpenError, Opener, Publication};
 
-use crate::plan::Plan;
-use crate::stats::Stats;
+use crate::plan::{Plan, fill};
+use crate::stats::{Stats, more};
+use crate::work::Kind;
 
 /// Publications kept opened: as many as can be on their way at a time.
 const OPENED: usize = 64;
@@ -26,7 +27,14 @@ pub(crate) struct Fleet {
     pub(crate) plan: Plan,
     pub(crate) stats: Stats,
     pub(crate) trust: Trust,
-    pub(crate) began: Instant,
+    /// When the first minion was started.
+    pub(crate) began: OnceLock<Instant>,
+    /// Time from there until all were connected for the first time.
+    pub(crate) connected_after: OnceLock<Duration>,
+    /// How each minion behaves.
+    pub(crate) kinds: Vec<Kind>,
+    /// Which minions have answered.
+    answered: Vec<AtomicBool>,
     /// What the job ids of a flood begin with: each run has its own.
     pub(crate) flood: String,
     /// Minions connected to each master.
@@ -57,7 +65,7 @@ struct Kept {
 impl Fleet {
     /// # Errors
     /// The journal cannot be opened.
-    pub(crate) fn new(plan: Plan) -> Result<Self, String> {
+    pub(crate) fn new(plan: Plan, kinds: Vec<Kind>) -> Result<Self, String> {
         let journal = plan.journal.as_ref().map(|path| {
             let file = File::options().append(true).create(true).open(path);
             file.map(|file| Mutex::new(BufWriter::new(file)))
@@ -84,11 +92,39 @@ impl Fleet {
             known: plan.masters.iter().map(|_| Mutex::new(CachedKey::Absent)).collect(),
             opened: Mutex::default(),
             stats: Stats::default(),
-            began: Instant::now(),
+            began: OnceLock::new(),
+            connected_after: OnceLock::new(),
+            answered: kinds.iter().map(|_| AtomicBool::new(false)).collect(),
+            kinds,
             flood: Jid::at(SystemTime::now()).as_str().chars().take(14).collect(),
             trust,
             plan,
         })
+    }
+
+    /// Minions of that kind.
+    pub(crate) fn of_kind(&self, kind: Kind) -> u64 {
+        self.kinds.iter().filter(|one| **one == kind).count() as u64
+    }
+
+    /// Whether all are connected, but for those that are cut off on purpose just now.
+    pub(crate) fn is_connected(&self) -> bool {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (connected, lost) = (load(&self.stats.connected), load(&self.stats.lost));
+        let wanted = self.plan.wanted();
+        if connected >= wanted {
+            return true;
+        }
+        let each = if self.plan.hot { self.plan.masters.len() as u64 } else { 1 };
+        connected + lost.min(self.of_kind(Kind::Flapping) * each) >= wanted
+    }
+
+    /// Notes that a minion has answered what it was asked.
+    pub(crate) fn has_answered(&self, position: usize) {
+        let answered = self.answered.get(position);
+        if answered.is_some_and(|answered| !answered.swap(true, Ordering::Relaxed)) {
+            more(&self.stats.minions_answered);
+        }
     }
 
     /// Notes what became of a job. What cannot be written counts as an error.
@@ -155,9 +191,10 @@ impl Fleet {
 
     /// The grains of a minion.
     pub(crate) fn grains(&self, position: usize, id: &str) -> Map {
-        let text = self.plan.grains.as_deref().unwrap_or(GRAINS);
-        let number = (self.plan.first + position).to_string();
-        let text = text.replace("{n}", &number).replace("{id}", id);
+        let number = self.plan.first + position;
+        let turn = number.checked_rem(self.plan.grains.len());
+        let text = turn.and_then(|turn| self.plan.grains.get(turn)).map_or(GRAINS, String::as_str);
+        let text = fill(text, number).replace("{id}", id);
         let mut grains = match yaml::load(&text) {
             Ok(Value::Map(grains)) => grains,
             _ => Map::new(),

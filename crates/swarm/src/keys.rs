@@ -10,37 +10,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use saltern_crypto::PrivateKey;
 
-/// As many keys as are wanted; those in `dir` are used again, new ones are put there. `made` is
-/// told how many are ready.
+/// The keys of these numbers, in that order; those in `dir` are used again, new ones are put there.
+/// `made` is told how many are ready, and says whether to go on; if not, some are missing.
 ///
 /// # Errors
 /// One sentence: the directory or a file in it cannot be used, or OpenSSL fails.
 pub fn pool(
-    count: usize,
+    numbers: &[usize],
     bits: u32,
     dir: Option<&Path>,
     threads: usize,
-    made: impl Fn(usize) + Sync,
+    made: impl Fn(usize) -> bool + Sync,
 ) -> Result<Vec<PrivateKey>, String> {
     if let Some(dir) = dir {
         fs::create_dir_all(dir).map_err(|e| format!("--key-dir {}: {e}", dir.display()))?;
     }
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let keys: Mutex<Vec<Option<PrivateKey>>> = Mutex::new(vec![None; count]);
+    let keys: Mutex<Vec<Option<PrivateKey>>> = Mutex::new(vec![None; numbers.len()]);
     let failed: Mutex<Option<String>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, 64) {
             scope.spawn(|| {
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let position = next.fetch_add(1, Ordering::Relaxed);
                     let over = failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-                    if number >= count || over {
-                        return;
-                    }
+                    let Some(&number) = numbers.get(position).filter(|_| !over) else { return };
                     match one(number, bits, dir) {
                         Ok(key) => {
                             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-                            if let Some(place) = keys.get_mut(number) {
+                            if let Some(place) = keys.get_mut(position) {
                                 *place = Some(key);
                             }
                         }
@@ -48,7 +46,9 @@ pub fn pool(
                             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                         }
                     }
-                    made(done.fetch_add(1, Ordering::Relaxed) + 1);
+                    if !made(done.fetch_add(1, Ordering::Relaxed) + 1) {
+                        return;
+                    }
                 }
             });
         }
@@ -64,18 +64,26 @@ fn one(number: usize, bits: u32, dir: Option<&Path>) -> Result<PrivateKey, Strin
     let Some(dir) = dir else { return made() };
     let path = dir.join(format!("{bits}-{number:06}.pem"));
     let told = |error: &dyn std::fmt::Display| format!("--key-dir: {}: {error}", path.display());
+    let read = |pem: Vec<u8>| PrivateKey::from_pem(&pem, None).map_err(|e| told(&e));
     match fs::read(&path) {
-        Ok(pem) => PrivateKey::from_pem(&pem, None).map_err(|e| told(&e)),
+        Ok(pem) => read(pem),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key = made()?;
             let pem = key.to_pem(None).map_err(|e| told(&e))?;
-            // Several swarms may share the directory: the file appears whole.
+            // Several swarms may share the directory: the file appears whole, and once.
             let new = dir.join(format!(".{bits}-{number:06}.{}", std::process::id()));
             let mut options = fs::File::options();
             let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
             let written = file.and_then(|mut file| file.write_all(&pem));
-            written.and_then(|()| fs::rename(&new, &path)).map_err(|e| told(&e))?;
-            Ok(key)
+            let linked = written.and_then(|()| fs::hard_link(&new, &path));
+            let removed = fs::remove_file(&new);
+            match linked {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    fs::read(&path).map_err(|e| told(&e)).and_then(read)
+                }
+                Err(error) => Err(told(&error)),
+                Ok(()) => removed.map(|()| key).map_err(|e| told(&e)),
+            }
         }
         Err(error) => Err(told(&error)),
     }

@@ -40,7 +40,7 @@ pub struct Plan {
     pub publish_port: Option<u16>,
     /// How many minions.
     pub count: usize,
-    /// Ids: `{n}` or `{n:05}` is the number.
+    /// Ids, filled with the number as [`fill`] does it.
     pub id: String,
     /// The number of the first one.
     pub first: usize,
@@ -58,8 +58,9 @@ pub struct Plan {
     pub standby: bool,
     /// Sign-ins begun each second; 0 = all at once.
     pub rate: f64,
-    /// Grains as YAML, with `{n}` and `{id}`.
-    pub grains: Option<String>,
+    /// Grains as YAML, filled with the number and `{id}`; several are dealt out in turn, none stands
+    /// for a small machine.
+    pub grains: Vec<String>,
     /// Time an answer takes.
     pub latency: Distribution,
     /// Bytes of an answer.
@@ -86,11 +87,32 @@ impl Plan {
     pub fn id_of(&self, position: usize) -> String {
         fill(&self.id, self.first + position)
     }
+
+    /// The numbers of the keys that [`crate::Swarm::start`] wants, from a pool of that size or one
+    /// for each minion. A minion's key depends on its own number alone, so that a fleet can be
+    /// shared among processes in another way the next time.
+    #[must_use]
+    pub fn key_numbers(&self, pool: Option<usize>) -> Vec<usize> {
+        match pool {
+            None => (0..self.count).map(|position| self.first + position).collect(),
+            Some(pool) => {
+                let pool = pool.max(1);
+                let numbers = 0..self.count.min(pool);
+                numbers.map(|position| (self.first + position) % pool).collect()
+            }
+        }
+    }
+
+    /// How many connections to masters there are when all is well.
+    pub(crate) fn wanted(&self) -> u64 {
+        let each = if self.hot { self.masters.len() } else { 1 };
+        (self.count * each) as u64
+    }
 }
 
-/// Replaces `{n}` and `{n:0W}`.
+/// Replaces `{n}` by a number, `{n:05}` by the same with zeros before it, `{n%10}` by its remainder.
 #[must_use]
-pub(crate) fn fill(pattern: &str, number: usize) -> String {
+pub fn fill(pattern: &str, number: usize) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
     while let Some(at) = rest.find("{n") {
@@ -100,17 +122,31 @@ pub(crate) fn fill(pattern: &str, number: usize) -> String {
             rest = from;
             break;
         };
-        let inner = from.get(2..end).unwrap_or_default();
-        let width = inner.strip_prefix(':').map(|w| w.parse::<usize>().unwrap_or(0).min(20));
-        match (inner.is_empty(), width) {
-            (true, _) => out.push_str(&number.to_string()),
-            (false, Some(width)) => out.push_str(&format!("{number:0width$}")),
-            (false, None) => out.push_str(from.get(..=end).unwrap_or_default()),
+        match filled(from.get(2..end).unwrap_or_default(), number) {
+            Some(text) => out.push_str(&text),
+            None => out.push_str(from.get(..=end).unwrap_or_default()),
         }
         rest = from.get(end + 1..).unwrap_or_default();
     }
     out.push_str(rest);
     out
+}
+
+/// What stands for the number, by what follows `n`; nothing where that is no form of ours.
+fn filled(form: &str, number: usize) -> Option<String> {
+    if form.is_empty() {
+        return Some(number.to_string());
+    }
+    let (kind, digits) = form.split_at_checked(1)?;
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let operand: usize = digits.parse().ok()?;
+    match kind {
+        ":" => Some(format!("{number:0width$}", width = operand.min(20))),
+        "%" => number.checked_rem(operand).map(|rest| rest.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +158,9 @@ mod tests {
         assert_eq!(fill("web-{n:04}.x", 7), "web-0007.x");
         assert_eq!(fill("{n}{n}", 12), "1212");
         assert_eq!(fill("plain{", 1), "plain{");
-        assert_eq!(fill("{name}", 1), "{name}");
+        assert_eq!(fill("rack-{n%4}", 7), "rack-3");
+        for left in ["{name}", "{n: 1}", "{n:}", "{n%0}", "{n:x}", "{n+1}", "{n"] {
+            assert_eq!(fill(left, 1), left);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use saltern_value::{Map, Value};
 
@@ -114,6 +114,8 @@ pub(crate) struct Stats {
     pub jobs: AtomicU64,
     /// Returns that a master has acknowledged.
     pub answered: AtomicU64,
+    /// Minions that have answered a job, or sent their flood.
+    pub minions_answered: AtomicU64,
     /// Jobs left without an answer on purpose.
     pub unanswered: AtomicU64,
     /// Returns given up.
@@ -147,11 +149,8 @@ impl Stats {
     }
 
     /// All of it, as one flat map and a few below it.
-    pub(crate) fn shown(&self, began: Instant, minions: usize) -> Map {
+    pub(crate) fn shown(&self) -> Map {
         let mut map = Map::new();
-        let seconds = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-        map.insert("seconds", seconds);
-        map.insert("minions", minions as u64);
         for (name, counter) in [
             ("signing_in", &self.signing_in),
             ("pending", &self.pending),
@@ -162,6 +161,7 @@ impl Stats {
             ("publications", &self.publications),
             ("jobs", &self.jobs),
             ("answered", &self.answered),
+            ("minions_answered", &self.minions_answered),
             ("unanswered", &self.unanswered),
             ("failed", &self.failed),
             ("retries", &self.retries),

@@ -161,7 +161,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// `failover.leave to=None, within=0`
 fn leave(me: &Arc<Me>, arg: &[Value]) {
-    let named = |name: &str| arg.iter().rev().find_map(|value| value.as_map()?.get(name).cloned());
+    let named = |name: &str| answer::named(arg, name);
     let at = |position: usize| arg.get(position).filter(|v| v.as_map().is_none()).cloned();
     let to = named("to").or_else(|| at(0));
     let within = named("within").or_else(|| at(1)).and_then(|v| v.as_f64()).unwrap_or(0.0);
@@ -207,7 +207,9 @@ async fn work(me: Arc<Me>, link: Arc<Link>, opened: Arc<Opened>, arrived: Instan
         answer::load(&about, job)
     };
     lock(&me.running).retain(|(jid, _)| jid != job.jid.as_str());
-    deliver(&me, link, load, arrived).await;
+    if deliver(&me, link, load, arrived).await && !asks {
+        me.fleet.has_answered(me.position);
+    }
     me.waiting.fetch_sub(1, Ordering::Relaxed);
 }
 
@@ -235,8 +237,9 @@ async fn deliver_one(me: &Me, link: &Link, load: &Map) -> Result<(), String> {
     }
 }
 
-/// Delivers a return: to the master that asked, then to whichever is in use.
-async fn deliver(me: &Me, mut link: Arc<Link>, load: Map, arrived: Instant) {
+/// Delivers a return: to the master that asked, then to whichever is in use. Whether a master has
+/// acknowledged it.
+async fn deliver(me: &Me, mut link: Arc<Link>, load: Map, arrived: Instant) -> bool {
     let stats = &me.fleet.stats;
     let mut pause = Duration::from_millis(200);
     loop {
@@ -249,14 +252,14 @@ async fn deliver(me: &Me, mut link: Arc<Link>, load: Map, arrived: Instant) {
                     me.identity.id().as_str(),
                 );
                 stats.answer.add(arrived.elapsed());
-                return;
+                return true;
             }
             Err(error) => error,
         };
         if arrived.elapsed() > PATIENCE {
             more(&stats.failed);
             stats.error(&format!("return given up: {error}"));
-            return;
+            return false;
         }
         more(&stats.retries);
         stats.error(&format!("return: {error}"));
@@ -313,8 +316,7 @@ async fn flood(me: &Me) {
     if plan.flood == 0 {
         return;
     }
-    let all = plan.count as u64;
-    while me.fleet.stats.connected.load(Ordering::Relaxed) < all {
+    while !me.fleet.is_connected() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let id = me.identity.id().as_str();
@@ -335,10 +337,11 @@ async fn flood(me: &Me) {
         more(&me.fleet.stats.jobs);
         let link = lock(&me.current).clone();
         match link {
-            Some(link) => Box::pin(deliver(me, link, load, Instant::now())).await,
+            Some(link) => drop(Box::pin(deliver(me, link, load, Instant::now())).await),
             None => more(&me.fleet.stats.failed),
         }
     }
+    me.fleet.has_answered(me.position);
 }
 
 fn told(error: &Failed) -> String {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use saltern_client::{JobRequest, LocalClient};
 use saltern_config::load_master;
+use saltern_modules::{condition_input, parse_args, split_words};
+use saltern_target::{Expression, Options};
 use saltern_value::{Map, Value, yaml};
 use tokio::time::MissedTickBehavior;
 
@@ -19,6 +21,9 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Different errors kept by name; further ones count as `other`.
 const ERRORS: usize = 20;
+
+/// What an entry of a mix may have.
+const MEMBERS: [&str; 6] = ["fun", "arg", "kwarg", "tgt", "tgt_type", "every"];
 
 /// A client and what it publishes how often.
 pub(super) struct Publisher {
@@ -41,11 +46,9 @@ impl Publisher {
     pub(super) fn of(args: &Args) -> Result<Option<Self>, Failure> {
         let mut jobs = Vec::new();
         if let Some(text) = &args.publish {
-            let mut words = text.split_whitespace();
-            let fun =
-                words.next().ok_or_else(|| Failure::usage("--publish: it names no function"))?;
-            let arg = words.map(|word| yaml::load(word).unwrap_or_else(|_| word.into())).collect();
-            jobs.push((request(fun, arg, args.target.as_str().into(), "glob"), args.every));
+            let (fun, arg) = called(text)
+                .map_err(|why| Failure::usage(format!("--publish: '{text}': {why}")))?;
+            jobs.push((request(&fun, arg, args.target.as_str().into(), "glob"), args.every));
         }
         if let Some(path) = &args.mix {
             let told = |why: String| Failure::usage(format!("--mix: {}: {why}", path.display()));
@@ -87,13 +90,20 @@ impl Publisher {
         }
     }
 
+    /// How many went out, how many meant nobody, and what went wrong how often.
+    pub(super) fn counts(&self) -> (u64, u64, Vec<(String, u64)>) {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors = done.errors.iter().map(|(what, count)| (what.clone(), *count)).collect();
+        (done.jobs, done.nobody, errors)
+    }
+
     /// Publications so far: those that went out, that meant nobody, that failed and why.
     pub(super) fn shown(&self) -> Value {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors = done.errors.iter().map(|(what, count)| (what.as_str(), Value::from(*count)));
+        let (jobs, nobody, errors) = self.counts();
+        let errors = errors.into_iter().map(|(what, count)| (what, Value::from(count)));
         Value::from_iter([
-            ("jobs", Value::from(done.jobs)),
-            ("nobody", Value::from(done.nobody)),
+            ("jobs", Value::from(jobs)),
+            ("nobody", Value::from(nobody)),
             ("errors", Value::from_iter(errors)),
         ])
     }
@@ -106,13 +116,25 @@ impl Done {
     }
 }
 
+/// A function and its arguments, as after the target of `salt`.
+fn called(text: &str) -> Result<(String, Vec<Value>), String> {
+    let mut words = split_words(text).map_err(|error| error.to_string())?.into_iter();
+    let fun = words.next().ok_or("it names no function")?;
+    if fun.contains(',') {
+        return Err("it names several functions; --mix takes them as jobs of their own".to_owned());
+    }
+    let words: Vec<String> = words.collect();
+    let (positional, keywords) = parse_args(&words, &[]);
+    Ok((fun, condition_input(positional, keywords)))
+}
+
 /// One entry of a mix.
 fn mixed(job: &Value, every: Duration) -> Result<(JobRequest, Duration), String> {
     let job = job.as_map().ok_or("it is no mapping")?;
     let fun = job.get_str("fun").ok_or("it has no fun")?;
     for name in job.iter().filter_map(|(name, _)| name.as_str()) {
-        if !["fun", "arg", "tgt", "tgt_type", "every"].contains(&name) {
-            return Err(format!("'{name}' is not known"));
+        if !MEMBERS.contains(&name) {
+            return Err(format!("'{name}' is not known; use {}", MEMBERS.join(", ")));
         }
     }
     let arg = match job.get("arg") {
@@ -120,6 +142,11 @@ fn mixed(job: &Value, every: Duration) -> Result<(JobRequest, Duration), String>
         Some(Value::List(arg)) => arg.clone(),
         Some(one) => vec![one.clone()],
     };
+    let keywords = match job.get("kwarg") {
+        None => Map::new(),
+        Some(kwarg) => kwarg.as_map().ok_or("kwarg is no mapping")?.clone(),
+    };
+    let arg = condition_input(arg, keywords);
     let every = match job.get("every") {
         None => every,
         Some(seconds) => seconds
@@ -128,7 +155,11 @@ fn mixed(job: &Value, every: Duration) -> Result<(JobRequest, Duration), String>
             .ok_or("every is no number of seconds")?,
     };
     let tgt = job.get("tgt").cloned().unwrap_or_else(|| "*".into());
-    Ok((request(fun, arg, tgt, job.get_str("tgt_type").unwrap_or("glob")), every))
+    let tgt_type = job.get_str("tgt_type").unwrap_or("glob");
+    if tgt_type != "nodegroup" {
+        Expression::parse(tgt_type, &tgt, &Options::default()).map_err(|why| why.to_string())?;
+    }
+    Ok((request(fun, arg, tgt, tgt_type), every))
 }
 
 fn request(fun: &str, arg: Vec<Value>, tgt: Value, tgt_type: &str) -> JobRequest {

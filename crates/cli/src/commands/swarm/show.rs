@@ -12,22 +12,22 @@ use super::publisher::Publisher;
 use crate::exit::Failure;
 
 /// What there is to tell of.
-pub(super) struct Told<'a> {
-    pub(super) swarm: &'a Swarm,
-    pub(super) publisher: Option<&'a Publisher>,
+pub(super) struct Told {
+    pub(super) swarm: Swarm,
+    pub(super) publisher: Option<Publisher>,
     pub(super) began: Instant,
     /// Memory of the program before the first minion.
     pub(super) before_kib: u64,
 }
 
 /// Tells how it stands.
-pub(super) fn tell(args: &Args, event: &str, told: &Told<'_>) -> Result<(), Failure> {
+pub(super) fn tell(args: &Args, event: &str, told: &Told) -> Result<(), Failure> {
     told.swarm.flush();
     if args.json {
         return print(&line(event, told));
     }
     let live = std::io::stdout().is_terminal();
-    let text = saying(&told.swarm.shown());
+    let text = saying(&told.swarm.shown(), told.publisher.as_ref());
     let mut out = std::io::stdout().lock();
     let written = match live {
         true => write!(out, "\r\x1b[K{text}").and_then(|()| out.flush()),
@@ -36,7 +36,7 @@ pub(super) fn tell(args: &Args, event: &str, told: &Told<'_>) -> Result<(), Fail
     written.map_err(Failure::from)
 }
 
-fn line(event: &str, told: &Told<'_>) -> Map {
+fn line(event: &str, told: &Told) -> Map {
     let mut map = Map::from([("event", Value::from(event))]);
     for (key, value) in told.swarm.shown().iter() {
         if let Some(key) = key.as_str() {
@@ -53,7 +53,7 @@ fn line(event: &str, told: &Told<'_>) -> Map {
     let memory = [("pss_kib", pss.map_or(Value::Nil, Value::from)), ("per_minion_bytes", each)];
     map.insert("memory", Value::from_iter(memory));
     map.insert("cpu_seconds", cpu_seconds());
-    if let Some(publisher) = told.publisher {
+    if let Some(publisher) = &told.publisher {
         map.insert("published", publisher.shown());
     }
     map
@@ -64,60 +64,104 @@ fn print(map: &Map) -> Result<(), Failure> {
     Ok(())
 }
 
+fn number(shown: &Map, name: &str) -> i64 {
+    shown.get(name).and_then(Value::as_int).unwrap_or(0)
+}
+
+fn time(shown: &Map, name: &str, share: &str) -> String {
+    let ms = shown.get("latency_ms").and_then(|all| all.get(name)?.get(share)?.as_f64());
+    ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"))
+}
+
 /// One line for people.
-fn saying(shown: &Map) -> String {
-    let number = |name: &str| shown.get(name).and_then(Value::as_int).unwrap_or(0);
-    let time = |name: &str, share: &str| {
-        let ms = shown.get("latency_ms").and_then(|all| all.get(name)?.get(share)?.as_f64());
-        ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"))
-    };
+fn saying(shown: &Map, publisher: Option<&Publisher>) -> String {
+    let number = |name: &str| number(shown, name);
     let places = shown.get("masters").and_then(Value::as_map);
     let places: Vec<String> = places
         .into_iter()
         .flat_map(Map::iter)
         .filter_map(|(name, on)| Some(format!("{} {}", name.as_str()?, on.as_int()?)))
         .collect();
-    format!(
-        "{} of {} connected ({}), {} signing in, {} pending, {} lost; {} jobs, {} answered, {} \
-         retries; p50 {}, p99 {}",
+    let mut text = format!(
+        "{} of {} connected ({}), {} signing in, {} pending, {} lost; ",
         number("connected"),
-        number("minions"),
+        number("wanted"),
         places.join(", "),
         number("signing_in"),
         number("pending"),
         number("lost"),
-        number("jobs"),
-        number("answered"),
-        number("retries"),
-        time("answer", "p50"),
-        time("answer", "p99"),
-    )
+    );
+    if number("jobs") == 0 {
+        let (p50, p99) = (time(shown, "sign_in", "p50"), time(shown, "sign_in", "p99"));
+        text.push_str(&format!("sign-in p50 {p50}, p99 {p99}"));
+    } else {
+        let (p50, p99) = (time(shown, "answer", "p50"), time(shown, "answer", "p99"));
+        let (jobs, answered, retries) = (number("jobs"), number("answered"), number("retries"));
+        text.push_str(&format!(
+            "{jobs} jobs, {answered} answered, {retries} retries; p50 {p50}, p99 {p99}"
+        ));
+    }
+    for (name, told) in [("unanswered", "left unanswered"), ("failed", "returns given up")] {
+        if number(name) > 0 {
+            text.push_str(&format!("; {} {told}", number(name)));
+        }
+    }
+    if let Some(publisher) = publisher {
+        let (jobs, nobody, errors) = publisher.counts();
+        let errors: u64 = errors.iter().map(|(_, count)| count).sum();
+        text.push_str(&format!("; {jobs} published, {nobody} meant nobody, {errors} failed"));
+    }
+    text
 }
 
 /// Tells how it was.
-pub(super) fn finish(args: &Args, told: &Told<'_>) -> Result<(), Failure> {
+pub(super) fn finish(args: &Args, told: &Told) -> Result<(), Failure> {
+    told.swarm.flush();
     let summary = line("end", told);
-    if let Some(path) = &args.report {
-        let mut text = json::to_string(&Value::Map(summary.clone()), Some(2));
-        text.push('\n');
-        saltern_base::atomic_file::write(path, text.as_bytes(), 0o644)
-            .map_err(|e| Failure::generic(format!("--report: {}: {e}", path.display())))?;
+    match args.json {
+        true => print(&summary)?,
+        false => {
+            let lines = closing(&summary, told);
+            writeln!(std::io::stdout().lock(), "{}", lines.join("\n")).map_err(Failure::from)?;
+        }
     }
-    if args.json {
-        return print(&summary);
-    }
-    let errors = summary.get("errors").and_then(Value::as_map);
-    let mut out = std::io::stdout().lock();
+    let Some(path) = &args.report else { return Ok(()) };
+    let mut text = json::to_string(&Value::Map(summary), Some(2));
+    text.push('\n');
+    saltern_base::atomic_file::write(path, text.as_bytes(), 0o644)
+        .map_err(|e| Failure::generic(format!("--report: {}: {e}", path.display())))
+}
+
+/// The summary for people.
+fn closing(summary: &Map, told: &Told) -> Vec<String> {
+    let after = summary.get("connected_after").and_then(Value::as_f64);
+    let after = after.map_or("never all connected".to_owned(), |seconds| {
+        format!("all connected for the first time after {seconds:.1} s")
+    });
+    let memory = summary.get("memory").and_then(|memory| memory.get("per_minion_bytes")?.as_f64());
+    let cpu = summary.get("cpu_seconds").and_then(Value::as_f64).unwrap_or_default();
     let mut lines = vec![
         String::new(),
-        saying(&summary),
-        format!("after {:.1} s", told.began.elapsed().as_secs_f64()),
+        saying(summary, told.publisher.as_ref()),
+        format!("ended after {:.1} s, {after}", told.began.elapsed().as_secs_f64()),
+        format!(
+            "this process: {:.1} kB a minion, {cpu:.1} s of CPU time",
+            memory.unwrap_or_default() / 1e3
+        ),
     ];
+    for (name, said) in [("sign_in", "sign-ins"), ("answer", "answers"), ("gap", "gaps")] {
+        let [p50, p99, max] = ["p50", "p99", "max"].map(|share| time(summary, name, share));
+        lines.push(format!("{said:<9} p50 {p50}, p99 {p99}, max {max}"));
+    }
+    let errors = summary.get("errors").and_then(Value::as_map);
     for (what, count) in errors.into_iter().flat_map(Map::iter) {
         let (what, count) = (what.as_str().unwrap_or_default(), count.as_int().unwrap_or(0));
         lines.push(format!("{count:>9} x {what}"));
     }
-    writeln!(out, "{}", lines.join("\n")).map_err(Failure::from)
+    for (what, count) in told.publisher.iter().flat_map(|publisher| publisher.counts().2) {
+        lines.push(format!("{count:>9} x not published: {what}"));
+    }
+    lines
 }
 
 /// Proportional memory of this process.
