@@ -42,6 +42,8 @@ pub struct Published {
     pub minions: Vec<String>,
     /// Ids that were asked for by name and are not known.
     pub missing: Vec<String>,
+    /// Why the job may not reach everybody, if the master says so.
+    pub warning: Option<String>,
 }
 
 /// One minion's answer.
@@ -108,6 +110,7 @@ impl LocalClient {
             jid,
             minions: texts(load.get("minions")),
             missing: texts(load.get("missing")),
+            warning: load.get_str("warning").map(str::to_owned),
         }))
     }
 

@@ -108,6 +108,11 @@ impl Readiness {
         self.reports.flush().map_err(|e| e.to_string())
     }
 
+    /// The last report of one minion.
+    pub(crate) fn get(&self, id: &str) -> Option<Report> {
+        self.reports.get(id).map(|(received, map)| Report::of(&map, received))
+    }
+
     /// The last report of each minion.
     pub(crate) fn all(&self) -> HashMap<String, Report> {
         let all = self.reports.all().into_iter();

@@ -12,8 +12,12 @@ const FAILOVER: &str = "master_type: failover\nverify_master_pubkey_sign: True\n
 
 /// A started minion whose key is accepted by all these masters.
 fn minion(fleet: &Fleet, peer: Peer, id: &str, masters: &[&Master]) -> Minion {
+    minion_with(fleet, peer, id, masters, FAILOVER)
+}
+
+fn minion_with(fleet: &Fleet, peer: Peer, id: &str, masters: &[&Master], options: &str) -> Minion {
     let root = fleet.root().join(id);
-    let mut minion = Minion::prepare(peer, id, &root, masters, FAILOVER);
+    let mut minion = Minion::prepare(peer, id, &root, masters, options);
     let public = minion.make_keys(masters[0]);
     for master in masters {
         master.preseed(id, &public);
@@ -126,6 +130,33 @@ fn a_drained_master_stays_so_over_a_restart_and_sends_minions_on_until_undrained
     first.process().stop();
     first.start();
     assert_eq!(status(&first)["draining"], false);
+}
+
+#[test]
+fn who_is_on_all_masters_at_once_is_let_go_and_the_drained_one_says_that_jobs_miss_it() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let (first, second) = fleet.signed_masters();
+    let options = FAILOVER.replace("master_type: failover", "master_type: str");
+    let _hot = minion_with(&fleet, Peer::Saltern, "hot", &[&first, &second], &options);
+    for master in [&first, &second] {
+        master.wait_ping("hot");
+    }
+    wait::until("the report of both connections", || {
+        let fleet = salt_run(&first, &["manage.failover"]).json();
+        let on = fleet["minions"]["hot"]["on"].as_array().cloned().unwrap_or_default();
+        (on.len() == 2).then_some(())
+    });
+    let drained =
+        salt_run(&first, &["-t", "110", "master.drain", "--within", "0", "--wait", "timeout=100"]);
+    assert_eq!(drained.code, 0, "{drained:?}");
+    assert_eq!(second.salt(&["hot", "test.ping"])["hot"], true);
+    // Once more says how it is.
+    assert_eq!(salt_run(&first, &["master.drain"]).json()["drained"], true);
+    let missed = first.run("salt", &["--async", "hot", "test.ping"]);
+    assert_eq!(missed.code, 0, "{missed:?}");
+    assert!(missed.stderr.contains("is being drained"), "{missed:?}");
+    let there = second.run("salt", &["--async", "hot", "test.ping"]);
+    assert!(!there.stderr.contains("drained"), "{there:?}");
 }
 
 #[test]

@@ -125,6 +125,9 @@ fn readiness_names_the_reason_of_each_master_and_changes_without_a_restart() {
         assert_eq!(lost["masters"][master.address.to_string()]["refuses"][reason], 1);
     }
     assert_eq!(lost["masters"][first.address.to_string()]["would_be_lost"], 1);
+    let unheard = first.run("salt-run", &["manage.failover", "master=nowhere"]);
+    assert_eq!(unheard.code, 1, "{unheard:?}");
+    assert!(unheard.stdout.contains("on no minion's list of masters"), "{unheard:?}");
     let table = first.run("salt-run", &["manage.failover"]);
     assert_eq!(table.code, 1);
     for word in ["MINION", "LOST", "key pending", "unreachable", "signature wrong", "1 would be"] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use saltern_client::{Answer, BatchSize, JobRequest, LocalClient, Running, run_batch};
+use saltern_client::{Answer, BatchSize, JobRequest, LocalClient, Published, Running, run_batch};
 use saltern_config::{Loaded, MasterOptions, load_master};
 use saltern_value::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
@@ -203,6 +203,7 @@ impl<'a> Session<'a> {
     async fn publish_only(&mut self) -> Result<i32, Failure> {
         match self.client.publish(&self.request).await? {
             Some(published) => {
+                warn(&published);
                 line(&format!("Executed command with job ID: {}", published.jid))?;
                 Ok(exit::OK)
             }
@@ -214,6 +215,7 @@ impl<'a> Session<'a> {
         let Some(mut running) = self.client.run(&self.request, self.timeout).await? else {
             return Err(self.no_minions());
         };
+        warn(&running.published);
         announce(self.args.verbose, self.show_jid, &running)?;
         let is_doc = self.request.fun.as_str() == Some("sys.doc");
         let mut group = Map::new();
@@ -342,6 +344,13 @@ impl<'a> Session<'a> {
 fn show(printer: &mut Printer, answer: &Answer) -> std::io::Result<()> {
     let ret = Value::Map(Map::from([(answer.id.clone(), answer.ret.clone())]));
     printer.print(&ret, answer.out.as_deref(), answer.retcode)
+}
+
+/// Tells why a job may not reach everybody.
+fn warn(published: &Published) {
+    if let Some(warning) = &published.warning {
+        log::warn!("{warning}");
+    }
 }
 
 fn announce(verbose: bool, show_jid: bool, running: &Running<'_>) -> std::io::Result<()> {

@@ -115,12 +115,15 @@ impl Drain {
     /// # Errors
     /// When it could not be written down; nothing has begun then.
     pub(crate) fn begin(&self, to: Option<String>, within: Duration) -> Result<(), NotKept> {
-        let since = self.wish().map_or_else(SystemTime::now, |wish| wish.since);
+        let before = self.wish();
+        // Who is left is looked at all the while.
+        let again = before.is_some();
+        let since = before.map_or_else(SystemTime::now, |wish| wish.since);
         let wish = Wish { since, to, within };
         let text = json::to_string(&Value::Map(wish.to_map()), None) + "\n";
         atomic_file::write(&self.path, text.as_bytes(), 0o644)
             .map_err(|error| NotKept(self.path.clone(), error))?;
-        lock(&self.left).looked = false;
+        lock(&self.left).looked &= again;
         self.wish.send_replace(Some(wish));
         Ok(())
     }

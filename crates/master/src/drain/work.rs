@@ -31,6 +31,8 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(20);
 const TELL_AGAIN: Duration = Duration::from_secs(15);
 /// Jobs kept so shortly before the drain count as published in it.
 const SPARE: Duration = Duration::from_secs(5);
+/// How long after its time a minion of ours that is on other masters too is let go.
+const LATE: Duration = Duration::from_secs(1);
 /// How long minions may take to say what they run.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -232,6 +234,8 @@ impl Work {
         let within = self.wish.within;
         let began = self.began;
         let now = Instant::now();
+        // By now only those of ours are here that did not leave by themselves.
+        let late = began.elapsed() > within + LATE;
         let addresses = shared.presence.connected();
         let busy_at: BTreeSet<IpAddr> =
             busy.iter().filter_map(|id| addresses.get(*id)).map(IpAddr::to_canonical).collect();
@@ -243,7 +247,11 @@ impl Work {
         let dismissed = shared.drain.publisher.dismiss(|peer| {
             let id = std::str::from_utf8(&peer.identity).unwrap_or_default();
             match here.get(id).filter(|_| !id.is_empty()) {
-                Some(ours) => !ours && !busy.contains(id) && may_leave(id.to_owned()),
+                Some(ours) => {
+                    (!ours || late && is_elsewhere_too(shared, id))
+                        && !busy.contains(id)
+                        && may_leave(id.to_owned())
+                }
                 // Real Salt's connections have no name: none of an address is closed as long as a
                 // minion that asks from there runs a job.
                 None => {
@@ -297,8 +305,7 @@ impl Work {
 
 /// Why a minion of ours is still here although its time is over, as far as it has said so.
 fn stuck(shared: &Arc<Shared>, id: &str) -> String {
-    let reports = shared.readiness.all();
-    let Some(report) = reports.get(id) else {
+    let Some(report) = shared.readiness.get(id) else {
         return "was told to leave and is still here".to_owned();
     };
     let others: Vec<String> = report
@@ -316,6 +323,12 @@ fn stuck(shared: &Arc<Shared>, id: &str) -> String {
     } else {
         format!("was told to leave; its other masters: {}", others.join(", "))
     }
+}
+
+/// Whether a minion of ours is connected to several masters at once (`master_type: str`): it has
+/// nowhere to go, and loses nothing when this connection is closed.
+fn is_elsewhere_too(shared: &Arc<Shared>, id: &str) -> bool {
+    shared.readiness.get(id).is_some_and(|report| report.connected.len() > 1)
 }
 
 /// Whether a minion of that id has signed in that keeps its returns on its disk.

@@ -17,6 +17,10 @@ use crate::publish::{PublishError, delimiter};
 use crate::runners::{self, binding::Arguments};
 use crate::wheel;
 
+/// Said with a job that may find nobody; tools of real Salt pass it over.
+const DRAINED: &str = "This master is being drained, so minions that have left for another one do \
+                       not get this job; publish it there, or see salt-run master.drain_status";
+
 /// `publish`: authenticate, authorise, publish.
 pub(crate) async fn publish(
     shared: &Arc<Shared>,
@@ -46,11 +50,17 @@ pub(crate) async fn publish(
         return reply::error("AuthorizationError", "Authorization error occurred.");
     }
     match shared.publish(job.into_inner()).await {
-        Ok(published) => reply::clear(Value::from_iter([
-            ("jid", Value::from(published.jid.as_str())),
-            ("minions", published.minions.into()),
-            ("missing", published.missing.into()),
-        ])),
+        Ok(published) => {
+            let mut answer = Map::from([
+                ("jid", Value::from(published.jid.as_str())),
+                ("minions", published.minions.into()),
+                ("missing", published.missing.into()),
+            ]);
+            if shared.drain.wish().is_some() {
+                answer.insert("warning", DRAINED);
+            }
+            reply::clear(answer.into())
+        }
         Err(error @ PublishError::Nobody(_)) => reply::clear(Value::from_iter([
             ("jid", Value::Nil),
             ("minions", Value::List(Vec::new())),

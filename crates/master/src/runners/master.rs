@@ -16,6 +16,9 @@ const NAMED: usize = 10;
 /// Longest time `undrain` waits for the port to be open.
 const OPENS_WITHIN: Duration = Duration::from_secs(5);
 
+/// What is said of a master that is empty.
+const DRAINED: &str = "This master is drained: nobody is connected and no job runs.";
+
 /// The functions of this runner.
 pub(crate) const RUNNERS: &[Runner] = &[
     Runner {
@@ -74,8 +77,13 @@ fn begin(call: RunnerCall) -> RunnerFuture {
         };
         call.shared.drain.begin(to, within).map_err(|e| format!("{e}; nothing was done"))?;
         if !call.args.truth("wait", false) {
-            let text = "This master is being drained; salt-run master.drain_status shows who is \
-                        left, salt-run master.undrain takes minions again.";
+            let text = match call.shared.drain.left().is_empty() {
+                true => DRAINED,
+                false => {
+                    "This master is being drained; salt-run master.drain_status shows who is \
+                     left, salt-run master.undrain takes minions again."
+                }
+            };
             return Ok(with_message(&call, text));
         }
         wait(&call, timeout).await
@@ -93,8 +101,7 @@ async fn wait(call: &RunnerCall, timeout: Duration) -> Result<Value, String> {
             return Ok(failed(call, text));
         }
         if left.is_empty() {
-            let text = "This master is drained: nobody is connected and no job runs.";
-            return Ok(with_message(call, text));
+            return Ok(with_message(call, DRAINED));
         }
         if left.looked {
             let text = summary(&left);

@@ -10,6 +10,7 @@ use saltern_value::{Map, Value};
 
 use super::Stayed;
 use super::shown::{connected, places, word};
+use crate::address::Address;
 use crate::connect::Command;
 use crate::core::Core;
 use crate::settings::Mode;
@@ -59,11 +60,15 @@ pub(crate) async fn move_away(
     Ok(now(core, to).await)
 }
 
-/// The position of a master named as in the list, or by its host alone.
+/// The position of a master named as in the list, by its host alone, or by host and port.
 fn listed(core: &Core, name: &str) -> Result<usize, String> {
     let masters = &core.access.settings.masters;
     let exact = masters.iter().position(|a| a.name() == name);
-    exact.or_else(|| masters.iter().position(|a| a.host() == name)).ok_or_else(|| {
+    let host = || masters.iter().position(|a| a.host() == name);
+    let port = core.access.opts.master_port;
+    let wanted = Address::parse(name, port, false).ok().map(|address| address.requests());
+    let place = || masters.iter().position(|a| Some(a.requests()) == wanted);
+    exact.or_else(host).or_else(place).ok_or_else(|| {
         let names: Vec<&str> = masters.iter().map(|a| a.name()).collect();
         format!("{name} is not on this minion's list of masters: {}", names.join(", "))
     })

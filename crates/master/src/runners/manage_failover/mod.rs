@@ -64,7 +64,7 @@ fn failover(call: RunnerCall) -> RunnerFuture {
         let rows: Vec<Row> = seen.rows(&asked);
         let data = tokio::task::spawn_blocking(move || table::data((&id, draining), rows, &wanted))
             .await
-            .map_err(|_| "it ended without a result".to_owned())?;
+            .map_err(|_| "it ended without a result".to_owned())??;
         // The form in which a runner says how it is printed; `safe: False` makes it a failed run.
         Ok(Value::from_iter([("outputter", Value::from("nested")), ("data", data)]))
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use saltern_value::{Map, Value};
 
+use super::Ids;
 use super::row::{Fate, Row};
 use crate::readiness::Place;
 
@@ -32,7 +33,14 @@ struct Master {
 
 /// What the runner returns; first the id of this master and whether it is being drained. `safe`
 /// tells whether anybody would be lost.
-pub(super) fn data((id, draining): (&str, bool), mut rows: Vec<Row>, wanted: &Wanted) -> Value {
+///
+/// # Errors
+/// When the wanted master is one of which no minion has spoken: nobody would seem to be lost.
+pub(super) fn data(
+    (id, draining): (&str, bool),
+    mut rows: Vec<Row>,
+    wanted: &Wanted,
+) -> Result<Value, String> {
     let own_name = own_name(&rows);
     for row in &mut rows {
         // A minion of which only the connection is known is still somewhere: here.
@@ -41,6 +49,7 @@ pub(super) fn data((id, draining): (&str, bool), mut rows: Vec<Row>, wanted: &Wa
         }
     }
     if let Some(master) = &wanted.master {
+        named(&rows, master)?;
         rows.retain(|row| row.on.contains(master));
     }
     let masters = masters(&rows);
@@ -61,7 +70,7 @@ pub(super) fn data((id, draining): (&str, bool), mut rows: Vec<Row>, wanted: &Wa
     let shown = if wanted.all { rows.len() } else { rows.len().min(ROWS) };
     let omitted = rows.len() - shown;
     rows.truncate(shown);
-    Value::from_iter([
+    Ok(Value::from_iter([
         ("safe", Value::from(lost.is_empty())),
         (
             "master",
@@ -77,7 +86,26 @@ pub(super) fn data((id, draining): (&str, bool), mut rows: Vec<Row>, wanted: &Wa
         ("not_connected", away.into()),
         ("minions", rows.iter().map(|row| (row.id.as_str(), shown_row(row))).collect()),
         ("omitted", count(omitted)),
-    ])
+    ]))
+}
+
+/// Whether some minion knows a master of that name.
+fn named(rows: &[Row], master: &str) -> Result<(), String> {
+    let mut names = Ids::new();
+    for row in rows {
+        let refusing = row.not_ready.iter().map(|place| &place.name);
+        let all = row.on.iter().chain(&row.ready).chain(&row.unknown).chain(refusing);
+        names.extend(all.cloned());
+    }
+    if names.contains(master) {
+        return Ok(());
+    }
+    let names = if names.is_empty() {
+        "none has named any".to_owned()
+    } else {
+        format!("they name {}", names.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    Err(format!("master={master} is on no minion's list of masters; {names}"))
 }
 
 /// The name most minions have for this master.
