@@ -60,7 +60,7 @@ fn or_bad_load(shared: &Shared, peer: SocketAddr, answer: Served<Vec<u8>>) -> Ve
 }
 
 fn read(shared: &Shared, load: &Map, peer: SocketAddr) -> Served<AuthRequest> {
-    match AuthRequest::parse(load) {
+    match AuthRequest::parse_knowing(load, |id| shared.pki.last_seen(id)) {
         Ok(request) => Ok(request),
         Err(refused) => {
             shared.counters.refuse(Refusal::BadSignIn, Some(peer), || refused.to_string());
@@ -71,12 +71,8 @@ fn read(shared: &Shared, load: &Map, peer: SocketAddr) -> Served<AuthRequest> {
 
 fn answer(shared: &Shared, request: &AuthRequest) -> Served<Vec<u8>> {
     log::info!("Authentication request from {}", request.id);
-    let decision = settle(shared, request)?;
+    let (decision, accepted) = settle(shared, request)?;
     tell(request, decision);
-    let accepted = match decision.verdict {
-        Verdict::Accepted => shared.pki.accepted_like(&request.id, Some(&request.key))?,
-        _ => None,
-    };
     if shared.opts.auth_events {
         shared.fire(EVENT_TAG, decision.event(request));
     }
@@ -89,9 +85,29 @@ fn answer(shared: &Shared, request: &AuthRequest) -> Served<Vec<u8>> {
     }
 }
 
-/// Decides and stores. Looking needs no lock as long as nothing is to be stored; then what was
-/// seen is looked at again, one sign-in at a time, so that nothing changes before it is stored.
-fn settle(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError> {
+/// Decides and stores; gives the accepted key, if it is accepted. Looking needs no lock as long as
+/// nothing is to be stored; then what was seen is looked at again, one sign-in at a time, so that
+/// nothing changes before it is stored.
+fn settle(
+    shared: &Shared,
+    request: &AuthRequest,
+) -> Result<(Decision, Option<AcceptedKey>), StoreError> {
+    if let Some((key, record)) = comes_again(shared, request)? {
+        let decision = decide(&record, request, circumstances(shared, request, &record));
+        if decision.store.is_none() {
+            return Ok((decision, Some(key)));
+        }
+    }
+    let decision = settle_by_files(shared, request)?;
+    let accepted = match decision.verdict {
+        Verdict::Accepted => shared.pki.accepted_like(&request.id, Some(&request.key))?,
+        _ => None,
+    };
+    Ok((decision, accepted))
+}
+
+/// As [`settle`], of a minion that is new, refused, or comes with another key.
+fn settle_by_files(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError> {
     let record = recorded(shared, request)?;
     if record.accepted.is_some() || record.rejected {
         let decision = decide(&record, request, circumstances(shared, request, &record));
@@ -106,6 +122,24 @@ fn settle(shared: &Shared, request: &AuthRequest) -> Result<Decision, StoreError
         carry_out(shared, request, action)?;
     }
     Ok(decision)
+}
+
+/// What is on record for a minion that comes with the key it is accepted with, as nearly all do:
+/// two looks at files instead of four that are read. `None` for all others, and when a file is not
+/// as it should be.
+fn comes_again(
+    shared: &Shared,
+    request: &AuthRequest,
+) -> Result<Option<(AcceptedKey, KeyRecord)>, StoreError> {
+    let (pki, id) = (&shared.pki, &request.id);
+    let Ok(Some(key)) = pki.accepted_like(id, Some(&request.key)) else { return Ok(None) };
+    if key.public().wire_pem() != request.pub_pem {
+        return Ok(None);
+    }
+    let accepted = Some(request.pub_pem.clone());
+    // What is pending beside an accepted key does not matter.
+    let record = KeyRecord { accepted, pending: None, rejected: pki.has(id, KeyState::Rejected)? };
+    Ok(Some((key, record)))
 }
 
 /// Held while the keys of an id are changed.

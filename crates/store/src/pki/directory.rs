@@ -214,6 +214,21 @@ impl Pki {
         Ok(Some(accepted(id, &public, &stamp)))
     }
 
+    /// The accepted key of `id` as it was when somebody last asked for it: only good for not
+    /// parsing the same text again.
+    #[must_use]
+    pub fn last_seen(&self, id: &MinionId) -> Option<PublicKey> {
+        lock_read(&self.parsed).get(id).map(|(_, public)| public.clone())
+    }
+
+    /// Whether there is a file for `id` in that state.
+    ///
+    /// # Errors
+    /// The file system's refusal.
+    pub fn has(&self, id: &MinionId, state: KeyState) -> Result<bool, StoreError> {
+        Ok(stat(&self.path(id, state))?.is_some())
+    }
+
     fn forget(&self, id: &MinionId) {
         if lock_read(&self.parsed).contains_key(id) {
             lock_write(&self.parsed).remove(id);

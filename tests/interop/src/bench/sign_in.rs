@@ -41,6 +41,7 @@ fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     if !new.complete() {
         return vec![(NEW, new)];
     }
+    daemon::settle(&mut master);
     let (_herd, known) = storm(&mut master, size, plan);
     vec![(NEW, new), (KNOWN, known)]
 }
