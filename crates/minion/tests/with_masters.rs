@@ -237,6 +237,14 @@ async fn with_failback_the_minion_goes_home_and_misses_no_job() -> Any<()> {
     let ports = (m1.handle.publish_address().port(), m1.handle.request_address().port());
     m1.handle.shutdown().await;
     event(&mut on2, "salt/minion/web1/start").await?;
+    // The bus goes with the last thread of its master.
+    let bus = m1.root.join("run/master_event_pull.ipc");
+    let gone = async {
+        while bus.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone).await?;
 
     let m1 = TestMaster::start_at(&dir, "m1", None, "auto_accept: True", ports)?;
     let mut on1 = m1.events("");

@@ -63,10 +63,18 @@ impl Rig {
         self.master = Some(master);
     }
 
-    /// Ends the master properly; its files stay.
+    /// Ends the master properly; its files stay, but for those of the bus, which goes with the last
+    /// of its threads.
     pub async fn end(&mut self) {
         self.requester = None;
         self.master.take().unwrap().shutdown().await;
+        let bus = self.root.join("var/run/salt/master/master_event_pull.ipc");
+        let gone = async {
+            while bus.exists() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the bus is closed");
     }
 
     pub fn master(&self) -> &MasterHandle {
