@@ -5,6 +5,8 @@
 mod algo;
 mod digest;
 mod error;
+#[cfg(target_arch = "x86_64")]
+mod fused;
 mod pem;
 mod rsa;
 mod seal;

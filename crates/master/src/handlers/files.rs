@@ -5,6 +5,7 @@ use std::sync::Arc;
 use saltern_fileserver::Push;
 use saltern_value::Value;
 use saltern_wire::command::{FileList, FilePath, FileRecv, ServeFile};
+use saltern_wire::session::server::Replier;
 
 use super::{Answer, Caller, blocking};
 use crate::context::Shared;
@@ -22,10 +23,18 @@ pub(super) async fn hash_and_stat(shared: &Arc<Shared>, file: FilePath) -> Answe
     blocking(shared, move |s| s.files.hash_and_stat(&file.saltenv, &file.path)).await
 }
 
-pub(super) async fn serve(shared: &Arc<Shared>, piece: ServeFile) -> Answer {
+/// A piece of a file, sealed: a large one keeps a core busy for a while, which must not be that of
+/// the event loop.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    replier: &Replier,
+    piece: ServeFile,
+) -> Result<Vec<u8>, String> {
     let gzip = piece.gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
     let ServeFile { file, loc, .. } = piece;
-    blocking(shared, move |s| s.files.serve(&file.saltenv, &file.path, loc, gzip)).await
+    let replier = replier.clone();
+    blocking(shared, move |s| replier.value(&s.files.serve(&file.saltenv, &file.path, loc, gzip)))
+        .await
 }
 
 pub(super) async fn list(shared: &Arc<Shared>, wanted: FileList) -> Answer {

@@ -61,6 +61,10 @@ pub(crate) async fn serve(
                 Err(why) => Err(why),
             }
         }
+        MinionCommand::ServeFile(piece) => match files::serve(shared, &replier, piece).await {
+            Ok(reply) => return reply,
+            Err(why) => Err(why),
+        },
         MinionCommand::Unknown(name) => {
             from.refuse(shared, Refusal::UnknownCommand, &format!("command {name:.40}"));
             return replier.unknown_command();
@@ -84,7 +88,6 @@ async fn serve_value(shared: &Arc<Shared>, from: &Caller, command: MinionCommand
         MinionCommand::FileFind(file) => files::find(shared, file).await,
         MinionCommand::FileHash(file) => files::hash(shared, file).await,
         MinionCommand::FileHashAndStat(file) => files::hash_and_stat(shared, file).await,
-        MinionCommand::ServeFile(piece) => files::serve(shared, piece).await,
         MinionCommand::FileList(wanted) => files::list(shared, wanted).await,
         MinionCommand::FileListEmptydirs(wanted) => files::empty_dirs(shared, wanted).await,
         MinionCommand::DirList(wanted) => files::dirs(shared, wanted).await,
@@ -106,9 +109,10 @@ async fn serve_value(shared: &Arc<Shared>, from: &Caller, command: MinionCommand
         MinionCommand::SyndicReturn(_) => Ok(refused(shared, from, "_syndic_return", ())),
         // Salt 3006 does not know resources either and answers like this.
         MinionCommand::RegisterResources(_) => Ok(Value::Map(Map::new())),
-        MinionCommand::Return(_) | MinionCommand::Pillar(_) | MinionCommand::Unknown(_) => {
-            Err("it is served elsewhere".to_owned())
-        }
+        MinionCommand::Return(_)
+        | MinionCommand::Pillar(_)
+        | MinionCommand::ServeFile(_)
+        | MinionCommand::Unknown(_) => Err("it is served elsewhere".to_owned()),
     }
 }
 

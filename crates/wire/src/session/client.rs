@@ -134,11 +134,19 @@ impl ClientSession {
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self, nonce: &str, answer: &[u8]) -> Result<Value, OpenError> {
+        // A piece of a file is opened where it is: a copy takes as long as decrypting it.
+        if let Some(sealed) = long_bytes(answer) {
+            return self.open_sealed(nonce, sealed);
+        }
         let value = msgpack::decode(answer, Raw::Network, msgpack::Limits::STRANGER)
             .map_err(|_| OpenError::Malformed("no MessagePack"))?;
         // Salt passes an empty answer on as it is. To believe one would let anybody on the way
         // acknowledge a return for the master, so here it means that the session is not good.
         let sealed = value.as_raw().ok_or(OpenError::NeedsAuth)?;
+        self.open_sealed(nonce, sealed)
+    }
+
+    fn open_sealed(&self, nonce: &str, sealed: &[u8]) -> Result<Value, OpenError> {
         self.session.open_reply(sealed, nonce).map_err(|e| match e {
             CryptoError::WrongNonce => OpenError::WrongNonce,
             CryptoError::Payload(_) => OpenError::Malformed("the sealed value"),
@@ -191,4 +199,12 @@ impl ClientSession {
         let text = self.identity.key().decrypt(self.identity.enc_algo(), sealed).ok()?;
         SealKey::parse(std::str::from_utf8(&text).ok()?).ok()
     }
+}
+
+/// What is in MessagePack bytes (or text, in Salt's old form) of 64 KiB and more that are all of
+/// `message`.
+fn long_bytes(message: &[u8]) -> Option<&[u8]> {
+    let (head, bytes) = message.split_first_chunk::<5>()?;
+    let [0xc6 | 0xdb, length @ ..] = *head else { return None };
+    (usize::try_from(u32::from_be_bytes(length)) == Ok(bytes.len())).then_some(bytes)
 }

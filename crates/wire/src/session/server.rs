@@ -183,7 +183,8 @@ impl Replier {
     /// minion takes for a result.
     #[must_use]
     pub fn value(&self, value: &Value) -> Vec<u8> {
-        wrapped(self.session.seal_value(value, self.nonce.as_deref()))
+        let answer = self.session.seal_answer(value, self.nonce.as_deref());
+        answer.unwrap_or_else(|_| reply::text(""))
     }
 
     /// As [`Replier::value`], for a mapping.

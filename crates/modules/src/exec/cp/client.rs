@@ -332,12 +332,22 @@ fn chunk(
     if let Some(level) = gzip.filter(|level| *level > 0) {
         load.insert("gzip", level);
     }
-    let answer = host.request(load, None)?;
-    let data = answer.get("data").and_then(Value::as_raw).ok_or_else(|| {
-        Error::exec(format!("the master does not serve '{path}': {}", to_text(&answer)))
-    })?;
+    let mut answer = host.request(load, None)?;
+    // Taken out of the answer: a copy of each piece is as much work as writing it.
+    let data = match &mut answer {
+        Value::Map(reply) => reply.remove("data"),
+        _ => None,
+    };
+    let data = match data {
+        Some(Value::Bytes(data)) => data,
+        Some(Value::Str(text)) => text.into_bytes(),
+        _ => {
+            let words = to_text(&answer);
+            return Err(Error::exec(format!("the master does not serve '{path}': {words}")));
+        }
+    };
     let packed = answer.get("gzip").is_some_and(Value::truthy) && !data.is_empty();
-    if packed { Ok(unpack(data)?) } else { Ok(data.to_vec()) }
+    if packed { Ok(unpack(&data)?) } else { Ok(data) }
 }
 
 /// Unpacks gzip data, up to a limit.
