@@ -43,13 +43,13 @@ struct Measure {
 const TIME: Measure = Measure {
     units: &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)],
     most: (1e9, "1000000000 s"),
-    examples: "0.5, 10ms, 2s, 5m",
+    examples: "0.5, 10ms, 2s or 5m",
 };
 
 const SIZE: Measure = Measure {
     units: &[("KiB", 1024.0), ("MiB", 1_048_576.0), ("kB", 1e3), ("MB", 1e6), ("B", 1.0)],
     most: (1e9, "1000 MB"),
-    examples: "500, 4kB, 1MiB",
+    examples: "500, 4kB or 1MiB",
 };
 
 /// A time as options have it: a number of seconds, or one with a unit (`10ms`, `2s`, `5m`, `1h`).
@@ -114,7 +114,8 @@ fn number(text: &str, measure: &Measure) -> Result<f64, String> {
     };
     let value = digits.trim().parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
     let value = value.map(|value| value * factor);
-    let value = value.ok_or_else(|| format!("'{text}' is none of {}", measure.examples))?;
+    let value =
+        value.ok_or_else(|| format!("'{text}' is not a number like {}", measure.examples))?;
     let (most, told) = measure.most;
     (value <= most).then_some(value).ok_or_else(|| format!("'{text}' is more than {told}"))
 }

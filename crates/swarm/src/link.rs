@@ -118,7 +118,11 @@ async fn sign_in(
 /// Refusals that somebody has to look at; that a key is pending has a gauge of its own.
 fn told(refused: &Soft) -> Option<&'static str> {
     Some(match refused {
-        Soft::Rejected => "sign-in: the key is rejected; salt-key -d, or another --id",
+        // Real Salt says the same where another key has this id.
+        Soft::Rejected => {
+            "sign-in: the key is rejected, or another one has this id; --key-dir keeps keys, \
+             salt-key -d forgets them"
+        }
         Soft::Denied => {
             "sign-in: denied, another key has this id; --key-dir keeps keys, salt-key -d forgets them"
         }

@@ -235,6 +235,7 @@ impl Shell {
             self.act(action);
         }
         if let Some(gap) = self.gap.take() {
+            more(&self.me.fleet.stats.gaps);
             self.me.fleet.stats.gap.add(gap);
         }
         let pending = matches!(self.machine.status(), Status::Waiting { pending: true, .. });

@@ -108,6 +108,8 @@ pub(crate) struct Stats {
     pub sign_ins: AtomicU64,
     /// Changes from one master to another.
     pub switches: AtomicU64,
+    /// Losses of a master after which there was one again.
+    pub gaps: AtomicU64,
     /// Publications received.
     pub publications: AtomicU64,
     /// Those that meant the minion.
@@ -158,6 +160,7 @@ impl Stats {
             ("lost", &self.lost),
             ("sign_ins", &self.sign_ins),
             ("switches", &self.switches),
+            ("gaps", &self.gaps),
             ("publications", &self.publications),
             ("jobs", &self.jobs),
             ("answered", &self.answered),

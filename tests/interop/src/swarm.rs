@@ -43,8 +43,13 @@ impl SwarmPlan {
         SwarmPlan::new(fleet.root(), "swarm", count, masters)
     }
 
+    /// One more option; given again it has the new value.
     pub fn option(mut self, name: &str, value: &str) -> Self {
-        self.args.extend([name.to_owned(), value.to_owned()]);
+        let former = self.args.iter().position(|arg| arg == name);
+        match former.and_then(|at| self.args.get_mut(at + 1)) {
+            Some(former) => value.clone_into(former),
+            None => self.args.extend([name.to_owned(), value.to_owned()]),
+        }
         self
     }
 

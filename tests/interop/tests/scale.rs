@@ -8,6 +8,8 @@
 mod bounds;
 #[path = "../scale/masters.rs"]
 mod masters;
+#[path = "../scale/swarm.rs"]
+mod swarm;
 #[path = "../scale/targets.rs"]
 mod targets;
 

@@ -24,6 +24,7 @@ const END: Duration = Duration::from_millis(1500);
 
 /// A fleet of simulated minions, for capacity planning: real sockets, keys and failover, made-up answers
 #[derive(clap::Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Args {
     /// The masters, in the order in which they are tried; PORT is that of requests
     #[arg(long, value_name = "HOST[:PORT],...", value_delimiter = ',', required = true)]

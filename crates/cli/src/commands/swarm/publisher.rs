@@ -118,7 +118,7 @@ impl Done {
 
 /// A function and its arguments, as after the target of `salt`.
 fn called(text: &str) -> Result<(String, Vec<Value>), String> {
-    let mut words = split_words(text).map_err(|error| error.to_string())?.into_iter();
+    let mut words = split_words(text).map_err(|_| "a quote in it is not closed")?.into_iter();
     let fun = words.next().ok_or("it names no function")?;
     if fun.contains(',') {
         return Err("it names several functions; --mix takes them as jobs of their own".to_owned());

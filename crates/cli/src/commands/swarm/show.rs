@@ -138,16 +138,12 @@ fn closing(summary: &Map, told: &Told) -> Vec<String> {
     let after = after.map_or("never all connected".to_owned(), |seconds| {
         format!("all connected for the first time after {seconds:.1} s")
     });
-    let memory = summary.get("memory").and_then(|memory| memory.get("per_minion_bytes")?.as_f64());
     let cpu = summary.get("cpu_seconds").and_then(Value::as_f64).unwrap_or_default();
     let mut lines = vec![
         String::new(),
         saying(summary, told.publisher.as_ref()),
         format!("ended after {:.1} s, {after}", told.began.elapsed().as_secs_f64()),
-        format!(
-            "this process: {:.1} kB a minion, {cpu:.1} s of CPU time",
-            memory.unwrap_or_default() / 1e3
-        ),
+        format!("this process: {}, {cpu:.1} s of CPU time", memory(summary)),
     ];
     for (name, said) in [("sign_in", "sign-ins"), ("answer", "answers"), ("gap", "gaps")] {
         let [p50, p99, max] = ["p50", "p99", "max"].map(|share| time(summary, name, share));
@@ -162,6 +158,16 @@ fn closing(summary: &Map, told: &Told) -> Vec<String> {
         lines.push(format!("{count:>9} x not published: {what}"));
     }
     lines
+}
+
+/// A share for each minion says something of many only.
+fn memory(summary: &Map) -> String {
+    let get = |name: &str| summary.get("memory")?.get(name)?.as_f64();
+    let mut text = format!("{:.1} MiB", get("pss_kib").unwrap_or_default() / 1024.0);
+    if let Some(each) = get("per_minion_bytes").filter(|_| number(summary, "minions") >= 500) {
+        text.push_str(&format!(" ({:.1} kB a minion)", each / 1e3));
+    }
+    text
 }
 
 /// Proportional memory of this process.
