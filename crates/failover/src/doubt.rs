@@ -266,9 +266,10 @@ impl Machine {
             Verdict::Soft(Soft::Draining { .. }) => {
                 self.given_up(verdict, LossReason::Drained, now, out);
             }
-            Verdict::Soft(Soft::Pending | Soft::Rejected | Soft::Denied) | Verdict::Hard(_) => {
+            Verdict::Soft(Soft::Pending | Soft::Rejected | Soft::Denied) => {
                 self.given_up(verdict, LossReason::SignedOut, now, out);
             }
+            Verdict::Hard(_) => self.given_up(verdict, LossReason::Untrusted, now, out),
         }
     }
 

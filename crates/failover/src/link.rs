@@ -10,7 +10,8 @@ use crate::machine::{Machine, State};
 use crate::policy::{Policy, Timing};
 use crate::probe::{Want, Watch};
 use crate::types::{
-    Action, Attempt, Channel, LossReason, Master, Notice, Probe, ProbeResult, Soft, Switch, Verdict,
+    Action, Attempt, Channel, Hard, LossReason, Master, Notice, Probe, ProbeResult, Soft, Switch,
+    Verdict,
 };
 
 /// The connection in use, the watches over it, and what goes on beside it.
@@ -178,12 +179,13 @@ impl Machine {
             candidate.not_before = Some(now + pause);
         }
         let what = match reason {
-            LossReason::Silent => Soft::Timeout,
-            LossReason::Refused => Soft::Refused,
-            LossReason::SignedOut => Soft::Rejected,
-            _ => Soft::Broken,
+            LossReason::Silent => Verdict::Soft(Soft::Timeout),
+            LossReason::Refused => Verdict::Soft(Soft::Refused),
+            LossReason::SignedOut => Verdict::Soft(Soft::Rejected),
+            LossReason::Untrusted => Verdict::Hard(Hard::UntrustedKey),
+            _ => Verdict::Soft(Soft::Broken),
         };
-        self.standby.learn(master, Verdict::Soft(what), now, self.rng.f64());
+        self.standby.learn(master, what, now, self.rng.f64());
         let silent = link.watches.iter().filter_map(Watch::silent_since).min();
         let since = silent.filter(|_| reason == LossReason::Silent).unwrap_or(now);
         self.departed = Some(Departed { master, reason, since: Some(since) });

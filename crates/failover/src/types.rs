@@ -168,6 +168,8 @@ pub enum LossReason {
     Refused,
     /// The master no longer takes our key.
     SignedOut,
+    /// We do not believe the master any more: its key was revoked, or is another one.
+    Untrusted,
     /// We were asked to leave.
     Asked,
     /// The master is being emptied and told us to leave.
@@ -424,6 +426,7 @@ impl fmt::Display for LossReason {
             LossReason::Silent => "no answer in time",
             LossReason::Refused => "connection refused",
             LossReason::SignedOut => "our key is no longer taken",
+            LossReason::Untrusted => "the master's key is not trusted any more",
             LossReason::Asked => "asked to leave",
             LossReason::Drained => "the master is being emptied",
             LossReason::Refreshed => "a fresh connection took its place",

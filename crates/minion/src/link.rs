@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use saltern_base::Jid;
 use saltern_crypto::PublicKey;
-use saltern_failover::Pace;
+use saltern_failover::{Pace, Verdict};
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::Verified;
@@ -30,6 +30,8 @@ pub(crate) enum LinkEvent {
     Suspect,
     /// The master does not take our key any more.
     SignedOut,
+    /// We do not believe the master any more.
+    Untrusted,
 }
 
 /// Hears what a link has to say. Must not wait.
@@ -281,16 +283,18 @@ impl Link {
         let signed_in = self.access.sign_in(self.master, &self.requester, purpose).await;
         let credentials = signed_in.inspect_err(|error| {
             log::warn!("Signing in again at {} failed: {error}", self.name());
-            let refused = matches!(
-                error,
+            self.tell(match error {
+                NotSignedIn::Failed(_) if matches!(error.verdict(), Verdict::Hard(_)) => {
+                    LinkEvent::Untrusted
+                }
                 NotSignedIn::Pending
-                    | NotSignedIn::Rejected
-                    | NotSignedIn::Denied
-                    | NotSignedIn::Full
-                    | NotSignedIn::Draining(..)
-                    | NotSignedIn::Failed(_)
-            );
-            self.tell(if refused { LinkEvent::SignedOut } else { LinkEvent::Suspect });
+                | NotSignedIn::Rejected
+                | NotSignedIn::Denied
+                | NotSignedIn::Full
+                | NotSignedIn::Draining(..)
+                | NotSignedIn::Failed(_) => LinkEvent::SignedOut,
+                _ => LinkEvent::Suspect,
+            });
         })?;
         let store = credentials.store_master_key.is_some();
         self.store.store(store, Ordering::Relaxed);

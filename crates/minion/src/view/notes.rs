@@ -55,6 +55,11 @@ impl Notes {
     pub(crate) fn explain(&self, master: usize, verdict: &Verdict) -> (&'static str, String) {
         match self.of(master) {
             Some(note) if same_kind(&note.verdict, verdict) => (note.reason, note.text),
+            // A connection lost because our key is no longer taken counts as rejected; signing in
+            // again may have been told more.
+            Some(note) if *verdict == Verdict::Soft(Soft::Rejected) && turned_away(&note) => {
+                (note.reason, note.text)
+            }
             _ => (reason(verdict), verdict.to_string()),
         }
     }
@@ -67,6 +72,14 @@ impl Notes {
     fn put(&self, master: usize, note: Note) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(master, note);
     }
+}
+
+/// Whether the last sign-in met a master that has us wait or go elsewhere.
+fn turned_away(note: &Note) -> bool {
+    matches!(
+        note.verdict,
+        Verdict::Soft(Soft::Pending | Soft::Denied | Soft::Full | Soft::Draining { .. })
+    )
 }
 
 /// Whether two verdicts differ at most in their numbers.

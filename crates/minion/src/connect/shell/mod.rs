@@ -212,7 +212,7 @@ impl Shell {
     fn link_event(&mut self, attempt: Attempt, event: LinkEvent) {
         let kept = self.kept.iter().find(|(_, (kept, _))| kept.attempt == attempt);
         if let Some((master, _)) = kept {
-            if event == LinkEvent::SignedOut {
+            if matches!(event, LinkEvent::SignedOut | LinkEvent::Untrusted) {
                 self.cooled(attempt, *master);
             }
             return;
@@ -228,6 +228,7 @@ impl Shell {
             LinkEvent::Heard => Input::Heard { attempt },
             LinkEvent::Suspect => Input::Suspect { attempt },
             LinkEvent::SignedOut => Input::Lost { attempt, reason: LossReason::SignedOut },
+            LinkEvent::Untrusted => Input::Lost { attempt, reason: LossReason::Untrusted },
         });
     }
 
