@@ -275,7 +275,7 @@ fn sigterm_ends_with_a_summary_and_json_alone_is_printed() {
         output.stdout
     };
     let printed = ended(&["--json"]);
-    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = printed.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.last().unwrap()["event"], "end");
     // Without it the summary is for people.
     let printed = ended(&[]);
