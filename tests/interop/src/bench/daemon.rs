@@ -32,7 +32,12 @@ pub fn start(master: &mut Master) {
 
 /// One that runs and accepts every key, in a fleet of its own.
 pub fn running(peer: Peer) -> (Fleet, Master) {
-    let fleet = Fleet::new(peer, Peer::Saltern);
+    running_for(peer, Peer::Saltern)
+}
+
+/// As [`running`], with minions of that kind.
+pub fn running_for(peer: Peer, minions: Peer) -> (Fleet, Master) {
+    let fleet = Fleet::new(peer, minions);
     let mut master = prepare(&fleet, "m", "auto_accept: True");
     start(&mut master);
     settle(&mut master);
