@@ -57,8 +57,7 @@ pub struct Kind<'a> {
 
 impl Herd {
     pub fn start(kind: &Kind) -> Self {
-        let most = if kind.masters.len() > 1 { STANDING_BY } else { ALONE };
-        let pieces = kind.count.div_ceil(most).max(1);
+        let pieces = processes(kind.masters.len(), kind.count);
         let piece = |number: usize| {
             let from = kind.count * number / pieces;
             let count = kind.count * (number + 1) / pieces - from;
@@ -179,6 +178,11 @@ impl Seen {
         self.last = report;
         self.at = Some(Instant::now());
     }
+}
+
+/// How many processes it takes for so many minions with so many masters.
+pub fn processes(masters: usize, count: usize) -> usize {
+    count.div_ceil(if masters > 1 { STANDING_BY } else { ALONE }).max(1)
 }
 
 /// Makes the pool of keys, once for all runs: making them is not what is measured.
