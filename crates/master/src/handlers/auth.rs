@@ -249,25 +249,31 @@ fn grant(shared: &Shared, request: &AuthRequest, key: &AcceptedKey) -> Served<Ve
         pub_sig: pub_sig.as_deref(),
         shared: &aes,
         session: &session,
-        notice: Some(&notice(shared)),
+        notice: Some(&notice(shared, request)),
     };
     Ok(server::accepted(request, shared.keys.private(), grant)?)
 }
 
 /// The answer to all others.
 fn shut_out(shared: &Shared, request: &AuthRequest, refusal: &server::Refusal) -> Served<Vec<u8>> {
-    Ok(server::refused(request, shared.keys.private(), refusal, Some(&notice(shared)))?)
+    Ok(server::refused(request, shared.keys.private(), refusal, Some(&notice(shared, request)))?)
 }
 
-fn notice(shared: &Shared) -> Notice {
+fn notice(shared: &Shared, request: &AuthRequest) -> Notice {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let minions = shared.presence.connections() as u64;
+    // Who only stands by comes when another master has died, and not alone: what it is told now
+    // holds then, so it counts all who have signed in here.
+    let crowd = match request.asker.as_ref().is_some_and(|asker| asker.standby) {
+        true => minions.max(shared.pki.seen() as u64),
+        false => minions,
+    };
     Notice {
         version: env!("CARGO_PKG_VERSION"),
         time: now.as_secs_f64(),
         minions,
-        heartbeat: pace(minions, shared.opts.failover_heartbeats_a_second),
-        probe: pace(minions, shared.opts.failover_probes_a_second),
+        heartbeat: pace(crowd, shared.opts.failover_heartbeats_a_second),
+        probe: pace(crowd, shared.opts.failover_probes_a_second),
     }
 }
 

@@ -221,6 +221,12 @@ impl Pki {
         lock_read(&self.parsed).get(id).map(|(_, public)| public.clone())
     }
 
+    /// Of how many ids the accepted key was asked for, as far as that is kept.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        lock_read(&self.parsed).len()
+    }
+
     /// Whether there is a file for `id` in that state.
     ///
     /// # Errors
