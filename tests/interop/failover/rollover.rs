@@ -126,6 +126,13 @@ fn a_connected_minion_leaves_a_master_whose_key_is_revoked() {
     let finger = finger["local"]["master.pub"].as_str().unwrap().to_owned();
     fs::write(minion.pki().join("revoked_master_fingerprints"), finger).unwrap();
     second.wait_ping("min");
+    // It is we who do not believe the master: nobody is to look for a rejected key there.
+    wait::until("the reason", || {
+        let status = minion.call(&["--local", "--out", "json", "failover.status"]).json();
+        let why = status["local"]["masters"][first.address.to_string()].clone();
+        let text = why["text"].as_str().unwrap_or_default();
+        (why["reason"] == "key not trusted" && text.contains("revoked")).then_some(())
+    });
 }
 
 #[test]
