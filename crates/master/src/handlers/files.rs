@@ -7,6 +7,8 @@ use saltern_value::Value;
 use saltern_wire::command::{FileList, FilePath, FileRecv, ServeFile};
 use saltern_wire::session::server::Replier;
 
+use tokio::sync::Semaphore;
+
 use super::{Answer, Caller, blocking};
 use crate::context::Shared;
 use crate::counters::Refusal;
@@ -23,6 +25,11 @@ pub(super) async fn hash_and_stat(shared: &Arc<Shared>, file: FilePath) -> Answe
     blocking(shared, move |s| s.files.hash_and_stat(&file.saltenv, &file.path)).await
 }
 
+/// Pieces of files that are read and sealed at a time: enough for a disk to be busy, and few enough
+/// that a hundred minions do not take a thread and two buffers each. The others wait in their
+/// order.
+static PIECES: Semaphore = Semaphore::const_new(8);
+
 /// A piece of a file, sealed: a large one keeps a core busy for a while, which must not be that of
 /// the event loop.
 pub(super) async fn serve(
@@ -33,6 +40,7 @@ pub(super) async fn serve(
     let gzip = piece.gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
     let ServeFile { file, loc, .. } = piece;
     let replier = replier.clone();
+    let _turn = PIECES.acquire().await.map_err(|_| "the master is ending".to_owned())?;
     blocking(shared, move |s| replier.value(&s.files.serve(&file.saltenv, &file.path, loc, gzip)))
         .await
 }
