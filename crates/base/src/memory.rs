@@ -5,9 +5,9 @@ use std::fs;
 
 use rustix::mm::{Advice, madvise};
 
-/// Unmaps the code pages of this executable. They are clean copies of the file: what is still
-/// needed comes back from the page cache at its next use, the rest does not. Costs a few hundred
-/// microseconds; does nothing where `/proc` is not there.
+/// Unmaps the code and the constants of this executable. They are clean copies of the file: what
+/// is still needed comes back from the page cache at its next use, the rest does not. Costs a few
+/// hundred microseconds; does nothing where `/proc` is not there.
 pub fn release_code() {
     let (Ok(maps), Ok(exe)) =
         (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe"))
@@ -15,11 +15,12 @@ pub fn release_code() {
         return;
     };
     let exe = exe.to_string_lossy();
-    for (start, length) in maps.lines().filter_map(|line| code_of(line, &exe)) {
-        // Safety: the range is a mapping of this process that is executable and not writable and
-        // private to a file, taken from the kernel's own list. Nobody can have changed such pages,
-        // so dropping them loses nothing: the next access reads the same bytes from the file. No
-        // Rust object lives in them. The mapping itself stays, so no address becomes invalid.
+    for (start, length) in maps.lines().filter_map(|line| clean(line, &exe)) {
+        // Safety: the range is a mapping of this process that is not writable, was not when the
+        // linker relocated addresses (`clean`), and is private to a file, taken from the kernel's
+        // own list. Nobody can have changed such pages, so dropping them loses nothing: the next
+        // access reads the same bytes from the file. The mapping itself stays, so no address
+        // becomes invalid.
         #[allow(unsafe_code)]
         let released = unsafe {
             madvise(std::ptr::with_exposed_provenance_mut(start), length, Advice::LinuxDontNeed)
@@ -51,11 +52,23 @@ pub fn usage() -> Option<u64> {
     Some(pages * u64::try_from(rustix::param::page_size()).ok()? / 1024)
 }
 
-/// Start and length of a line of `/proc/self/maps` that maps code of `exe`.
-fn code_of(line: &str, exe: &str) -> Option<(usize, usize)> {
+/// Proportional set size of this process in KiB, what it shares counted in parts; `None` where
+/// `/proc` does not tell. Takes milliseconds for each 100 MB.
+#[must_use]
+pub fn proportional() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Start and length of a line of `/proc/self/maps` that maps code of `exe`, or its constants: the
+/// read-only part that begins where the file does. Another read-only part is one that addresses
+/// were written to at the start (RELRO), which must stay.
+fn clean(line: &str, exe: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
-    let (range, permissions) = (fields.next()?, fields.next()?);
-    if permissions != "r-xp" || fields.nth(3)? != exe {
+    let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    let constants = || permissions == "r--p" && offset.bytes().all(|digit| digit == b'0');
+    if !(permissions == "r-xp" || constants()) || fields.nth(2)? != exe {
         return None;
     }
     let (start, end) = range.split_once('-')?;
@@ -69,13 +82,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_own_code_is_taken() {
+    fn only_what_nobody_wrote_to_is_taken() {
         let line = |p: &str, path: &str| format!("1000-3000 {p} 00001000 08:01 12 {path}");
-        assert_eq!(code_of(&line("r-xp", "/bin/x"), "/bin/x"), Some((0x1000, 0x2000)));
+        assert_eq!(clean(&line("r-xp", "/bin/x"), "/bin/x"), Some((0x1000, 0x2000)));
+        let first = "1000-3000 r--p 00000000 08:01 12 /bin/x";
+        assert_eq!(clean(first, "/bin/x"), Some((0x1000, 0x2000)));
+        assert_eq!(clean(first, "/bin/y"), None);
         for (permissions, path) in [("r--p", "/bin/x"), ("rw-p", "/bin/x"), ("r-xp", "/lib/c.so")] {
-            assert_eq!(code_of(&line(permissions, path), "/bin/x"), None);
+            assert_eq!(clean(&line(permissions, path), "/bin/x"), None);
         }
-        assert_eq!(code_of("garbage", "/bin/x"), None);
+        assert_eq!(clean("garbage", "/bin/x"), None);
     }
 
     #[test]
@@ -83,6 +99,7 @@ mod tests {
         release_code();
         release_heap();
         assert!(usage().unwrap() > 100);
+        assert!((100..=usage().unwrap() + 10_000).contains(&proportional().unwrap()));
         let sorted: Vec<_> = std::collections::BTreeSet::from([3, 1, 2]).into_iter().collect();
         assert_eq!(sorted, [1, 2, 3]);
     }

@@ -237,7 +237,7 @@ impl OptionValue for Value {
 }
 
 /// One text or several: what `master`, `syndic_master` and the like hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMany {
     /// The texts, in the file's order.
     pub items: Vec<String>,
@@ -270,16 +270,27 @@ impl OptionValue for Roots {
     }
 }
 
-/// Reads option `name` out of the merged mapping, or from its default when it is not there.
-pub(crate) fn field<T: OptionValue>(
+/// Reads option `name` out of the merged mapping, or from its default when it is not there. The
+/// first value of a wrong type is noted, and something stands for it: hundreds of calls that may
+/// each end the reading of a structure make a quarter of a megabyte of code.
+#[inline(never)]
+pub(crate) fn field<T: OptionValue + Default>(
     raw: &Map,
     name: &'static str,
     default: Preset,
-) -> Result<T, WrongType> {
-    let read = |value: &Value| {
-        T::read(value).ok_or_else(|| WrongType { name, expected: T::EXPECTED, found: found(value) })
+    wrong: &mut Option<WrongType>,
+) -> T {
+    let mut read = |value: &Value| {
+        T::read(value).unwrap_or_else(|| {
+            let found = found(value);
+            wrong.get_or_insert(WrongType { name, expected: T::EXPECTED, found });
+            T::default()
+        })
     };
-    raw.get(name).map_or_else(|| read(&default.value()), read)
+    match raw.get(name) {
+        Some(value) => read(value),
+        None => read(&default.value()),
+    }
 }
 
 /// A scalar as text, the way Python's `str` writes it; empty for anything else.
@@ -327,7 +338,13 @@ macro_rules! define_options {
             pub(crate) fn read(
                 raw: &saltern_value::Map,
             ) -> Result<Self, $crate::option::WrongType> {
-                Ok(Self { $( $name: $crate::option::field(raw, stringify!($name), $default)?, )* })
+                let mut wrong = None;
+                let read = Self {
+                    $( $name: $crate::option::field(
+                        raw, stringify!($name), $default, &mut wrong
+                    ), )*
+                };
+                wrong.map_or(Ok(read), Err)
             }
         }
     };

@@ -2,13 +2,13 @@
 //! loop.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use saltern_base::{Jid, MinionId};
 use saltern_store::StoreError;
-use saltern_store::jobs::{JobStore, NewJob, NewReturn, Stored};
+use saltern_store::jobs::{JobStore, NewJob, NewReturn, PackedReturn, Stored};
 use saltern_value::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -21,7 +21,18 @@ pub(crate) struct Jobs {
     endtime: bool,
     enabled: bool,
     duplicates: AtomicU64,
+    /// Returns that wait for room in the queue, in the order in which they came.
+    turns: tokio::sync::Mutex<()>,
+    held: AtomicUsize,
 }
+
+/// Most returns that wait for room in the queue of the job cache: they hold places among the
+/// requests at work, and others need some too.
+const MAX_HELD: usize = 512;
+/// How long one waits at most. Minions give an answer up after 30 s and more.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Pause between two looks at the queue, which is emptied by megabytes.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How jobs are kept (the master's options of the same names).
 pub(crate) struct Settings {
@@ -51,6 +62,15 @@ impl From<StoreError> for NotKept {
     }
 }
 
+/// One that waits no more is not counted any more, also when its request was given up.
+struct Held<'a>(&'a AtomicUsize);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Jobs {
     /// Jobs in that store.
     pub(crate) fn new(store: JobStore, settings: &Settings) -> Self {
@@ -62,12 +82,47 @@ impl Jobs {
             endtime: settings.endtime,
             enabled: settings.enabled,
             duplicates: AtomicU64::new(0),
+            turns: tokio::sync::Mutex::default(),
+            held: AtomicUsize::new(0),
         }
     }
 
     /// The job cache, for readers on blocking threads.
     pub(crate) fn store(&self) -> &JobStore {
         &self.store
+    }
+
+    /// Puts a return into the queue of the job cache; `done` is told when it would survive a
+    /// crash. While the queue is full it waits its turn: who sent it would wait much longer before
+    /// sending it again.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when too many wait, or it waited too long.
+    pub(crate) async fn enqueue(
+        &self,
+        ret: PackedReturn,
+        done: impl FnOnce(Result<Stored, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        if let Ok(_turn) = self.turns.try_lock()
+            && self.store.has_room(&ret)
+        {
+            return self.store.enqueue_packed(ret, done);
+        }
+        let held = Held(&self.held);
+        if self.held.fetch_add(1, Ordering::Relaxed) >= MAX_HELD {
+            return Err(StoreError::Busy);
+        }
+        let room = async {
+            let turn = self.turns.lock().await;
+            while !self.store.has_room(&ret) {
+                tokio::time::sleep(LOOK).await;
+            }
+            turn
+        };
+        let turn = tokio::time::timeout(PATIENCE, room).await.map_err(|_| StoreError::Busy)?;
+        let queued = self.store.enqueue_packed(ret, done);
+        drop((turn, held));
+        queued
     }
 
     /// A new job id, greater than all before.

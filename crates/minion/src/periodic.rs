@@ -53,6 +53,7 @@ async fn rest(core: Arc<Core>) {
     tokio::time::sleep(REST_FIRST).await;
     loop {
         if core.jobs.running().is_empty() {
+            saltern_base::memory::release_heap();
             saltern_base::memory::release_code();
         }
         tokio::time::sleep(REST_EVERY).await;

@@ -23,8 +23,8 @@ const MAX_ORIGIN: usize = 255;
 
 /// Takes a return in. It is answered when it would survive a crash, from the thread of the job
 /// cache: what waits for the disk holds no place among the requests at work, only one in the queue
-/// of the job cache. When that is full there is no answer, so that every kind of minion sends the
-/// return again.
+/// of the job cache. When that is full it waits for a while; without success there is no answer, so
+/// that every kind of minion sends the return again.
 pub(crate) async fn take(
     shared: &Arc<Shared>,
     request: MinionRequest,
@@ -70,7 +70,7 @@ pub(crate) async fn take(
     };
     let packed = parts.pack();
     let (of, back) = (Arc::clone(shared), from.clone());
-    let queued = shared.jobs.store().enqueue_packed(packed, move |stored| {
+    let queued = shared.jobs.enqueue(packed, move |stored| {
         let answer = match settle(&of, &from, &jid, load, stored) {
             Ok(()) => replier.value(&Value::Nil),
             Err(why) => {
@@ -84,7 +84,7 @@ pub(crate) async fn take(
         };
         reply.send(answer);
     });
-    if let Err(error) = queued {
+    if let Err(error) = queued.await {
         back.refuse(shared, Refusal::ReturnsFull, &format!("_return ({error})"));
     }
 }

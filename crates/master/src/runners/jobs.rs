@@ -1,5 +1,7 @@
 //! Runner `jobs`: what ran, what runs, and what came of it.
 
+use std::collections::HashSet;
+
 use saltern_base::Jid;
 use saltern_store::jobs::{JobFilter, JobRecord, JobStore, StoredReturn};
 use saltern_value::{Map, Value};
@@ -147,17 +149,20 @@ fn answers(returns: &[StoredReturn]) -> Value {
 
 fn lookup_jid(call: &RunnerCall) -> Result<Value, String> {
     let found = look_up(call)?;
+    let out = found.returns.first().and_then(|r| r.out.clone());
+    let mut missing = Vec::new();
+    if call.args.truth("missing", false) {
+        let there: HashSet<&str> = found.returns.iter().map(|r| r.minion.as_str()).collect();
+        let expected = found.record.iter().flat_map(|record| &record.minions);
+        missing.extend(expected.filter(|id| !there.contains(id.as_str())).cloned());
+    }
     let mut shown = Map::new();
     if call.args.truth("returned", true) {
-        shown.extend(found.returns.iter().map(|r| (r.minion.as_str(), r.value.clone())));
+        // Moved: they may be the largest thing that this master has in memory.
+        shown.extend(found.returns.into_iter().map(|r| (r.minion, r.value)));
     }
-    if call.args.truth("missing", false) {
-        let expected = found.record.iter().flat_map(|record| &record.minions);
-        for id in expected.filter(|id| !found.returns.iter().any(|r| &r.minion == *id)) {
-            shown.insert(id.as_str(), "Minion did not return");
-        }
-    }
-    match found.returns.first().and_then(|r| r.out.as_deref()) {
+    shown.extend(missing.into_iter().map(|id| (id, Value::from("Minion did not return"))));
+    match out {
         Some(out) => Ok(Value::from_iter([("outputter", out.into()), ("data", Value::Map(shown))])),
         None => Ok(Value::Map(shown)),
     }

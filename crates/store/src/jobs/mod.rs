@@ -316,6 +316,13 @@ impl JobStore {
         self.enqueue(ret.0, done)
     }
 
+    /// Whether [`JobStore::enqueue_packed`] would take this return in now (unless another comes
+    /// first).
+    #[must_use]
+    pub fn has_room(&self, ret: &PackedReturn) -> bool {
+        self.inner.shared.queue.has_room(ret.0.size())
+    }
+
     /// Whether the job surely has a record: its returns need to bring none along.
     #[must_use]
     pub fn knows(&self, jid: &Jid) -> bool {

@@ -69,7 +69,7 @@ impl Queue {
     /// Puts an operation in.
     pub(super) fn push(&self, op: Op, wait: Wait) -> Result<(), StoreError> {
         let mut state = self.lock();
-        while !state.closed && self.is_full(&state, &op) {
+        while !state.closed && self.is_full(&state, op.size) {
             if wait == Wait::No {
                 return Err(StoreError::Busy);
             }
@@ -87,6 +87,12 @@ impl Queue {
             self.ready.notify_one();
         }
         Ok(())
+    }
+
+    /// Whether an operation of so many bytes would be taken in now.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let state = self.lock();
+        state.closed || !self.is_full(&state, size)
     }
 
     /// Puts the rest of a long operation back in, from the writer itself, whatever the limits.
@@ -147,9 +153,9 @@ impl Queue {
         self.room.notify_all();
     }
 
-    fn is_full(&self, state: &State, op: &Op) -> bool {
+    fn is_full(&self, state: &State, size: usize) -> bool {
         state.ops.len() >= self.max_items
-            || (!state.ops.is_empty() && state.bytes + op.size > self.max_bytes)
+            || (!state.ops.is_empty() && state.bytes + size > self.max_bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -363,16 +363,18 @@ fn connections(shared: &Shared) -> Vec<Line> {
 fn process(shared: &Shared) -> Vec<Line> {
     let mut lines = Vec::new();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    // Not by listing them: that would cost a file, and there may be none left.
-    let files = shared.net.places.used();
+    // Listing them takes one: when there is none left, those of peers are what can be told.
+    let listed = std::fs::read_dir("/proc/self/fd").map(|list| list.flatten().count());
+    let files = listed.unwrap_or_else(|_| shared.net.places.used());
     if let Some(limit) = limit {
-        lines.push(
-            Line::gauge("files", to(files), "open files of peers, and the limit of all")
-                .of(limit, FILES),
-        );
+        lines.push(Line::gauge("files", to(files), "open files, and the limit").of(limit, FILES));
     }
     if let Some(usage) = memory::usage() {
         lines.push(Line::gauge("memory_kib", usage, "resident memory, in KiB"));
+    }
+    if let Some(share) = memory::proportional() {
+        let what = "proportional memory (what is shared counts in parts), in KiB";
+        lines.push(Line::gauge("memory_pss_kib", share, what));
     }
     lines.push(Line::gauge(
         "uptime",
