@@ -18,6 +18,10 @@ use super::places::{Places, Role};
 use super::server::{Acceptor, Bound, Bounds, Peer, Registry, Stage, lock};
 use crate::net::ListenOptions;
 
+/// Hundredths of a second that a new connection has for its first request before it may give way;
+/// less than others wait for room.
+const FIRST: u32 = 30;
+
 /// Answers a request from its body alone, or says `None`. Must not wait.
 pub type AnswerAtOnce = fn(&[u8]) -> Option<Vec<u8>>;
 
@@ -239,7 +243,7 @@ struct Conn {
     peer: SocketAddr,
     outbox: Mutex<Outbox>,
     in_flight: AtomicUsize,
-    /// When it was used last; `u32::MAX` before the handshake is done.
+    /// When it was used last (in future for a new one); `u32::MAX` before the handshake is done.
     used: AtomicU32,
     /// It was asked to make room for others.
     leaving: AtomicBool,
@@ -286,6 +290,12 @@ impl Peer for Conn {
 }
 
 impl Shared {
+    /// Notes that a connection is ready for its first request, which it gets some time for: what
+    /// gave way before would come again at once, and a herd would never get a word in.
+    fn greet(&self, connection: &Conn) {
+        connection.used.store(self.registry.now().saturating_add(FIRST), Ordering::Relaxed);
+    }
+
     /// Notes that a connection is used.
     fn touch(&self, connection: &Conn) {
         connection.used.store(self.registry.now(), Ordering::Relaxed);

@@ -200,7 +200,7 @@ impl Session<'_> {
         let mut answers = Vec::new();
         let mut on = |event| {
             if let Event::Ready(_) = event {
-                shared.touch(connection);
+                shared.greet(connection);
             }
             let Event::Message(frames) = event else { return Flow::Continue };
             completed = true;
