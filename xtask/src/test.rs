@@ -1,12 +1,13 @@
 //! Everything a change must pass, in one profile so that the C libraries are compiled once.
 
 use crate::run::{Done, cargo};
-use crate::{check, deb, interop, packages, soak};
+use crate::{check, deb, dist, interop, packages, soak};
 
 /// All checks and tests; with a filter, only the interop tests it names.
 pub fn run_all() -> Done {
     check::all()?;
     crate::run::run(cargo().args(["build", "--release", "--locked", "--package", "saltern"]))?;
+    dist::is_small(&crate::run::root().join("target/release/saltern"))?;
     crate::run::run(
         cargo()
             .args(["test", "--release", "--locked", "--workspace"])
