@@ -5,17 +5,12 @@ use std::fs;
 
 use rustix::mm::{Advice, madvise};
 
-/// Unmaps the code and the constants of this executable. They are clean copies of the file: what
-/// is still needed comes back from the page cache at its next use, the rest does not. Costs a few
-/// hundred microseconds; does nothing where `/proc` is not there.
+/// Unmaps the code and the constants of this executable and its libraries. They are clean copies
+/// of the files: what is still needed comes back from the page cache at its next use, the rest does
+/// not. Costs a few hundred microseconds; does nothing where `/proc` is not there.
 pub fn release_code() {
-    let (Ok(maps), Ok(exe)) =
-        (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe"))
-    else {
-        return;
-    };
-    let exe = exe.to_string_lossy();
-    for (start, length) in maps.lines().filter_map(|line| clean(line, &exe)) {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+    for (start, length) in maps.lines().filter_map(clean) {
         // Safety: the range is a mapping of this process that is not writable, was not when the
         // linker relocated addresses (`clean`), and is private to a file, taken from the kernel's
         // own list. Nobody can have changed such pages, so dropping them loses nothing: the next
@@ -61,14 +56,14 @@ pub fn proportional() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// Start and length of a line of `/proc/self/maps` that maps code of `exe`, or its constants: the
+/// Start and length of a line of `/proc/self/maps` that maps code of a file, or its constants: the
 /// read-only part that begins where the file does. Another read-only part is one that addresses
 /// were written to at the start (RELRO), which must stay.
-fn clean(line: &str, exe: &str) -> Option<(usize, usize)> {
+fn clean(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
     let constants = || permissions == "r--p" && offset.bytes().all(|digit| digit == b'0');
-    if !(permissions == "r-xp" || constants()) || fields.nth(2)? != exe {
+    if !(permissions == "r-xp" || constants()) || !fields.nth(2)?.starts_with('/') {
         return None;
     }
     let (start, end) = range.split_once('-')?;
@@ -84,14 +79,14 @@ mod tests {
     #[test]
     fn only_what_nobody_wrote_to_is_taken() {
         let line = |p: &str, path: &str| format!("1000-3000 {p} 00001000 08:01 12 {path}");
-        assert_eq!(clean(&line("r-xp", "/bin/x"), "/bin/x"), Some((0x1000, 0x2000)));
-        let first = "1000-3000 r--p 00000000 08:01 12 /bin/x";
-        assert_eq!(clean(first, "/bin/x"), Some((0x1000, 0x2000)));
-        assert_eq!(clean(first, "/bin/y"), None);
-        for (permissions, path) in [("r--p", "/bin/x"), ("rw-p", "/bin/x"), ("r-xp", "/lib/c.so")] {
-            assert_eq!(clean(&line(permissions, path), "/bin/x"), None);
+        assert_eq!(clean(&line("r-xp", "/bin/x")), Some((0x1000, 0x2000)));
+        let first = "1000-3000 r--p 00000000 08:01 12 /lib/c.so";
+        assert_eq!(clean(first), Some((0x1000, 0x2000)));
+        for (permissions, path) in [("r--p", "/bin/x"), ("rw-p", "/bin/x"), ("r-xp", "[vdso]")] {
+            assert_eq!(clean(&line(permissions, path)), None);
         }
-        assert_eq!(clean("garbage", "/bin/x"), None);
+        assert_eq!(clean("1000-3000 r-xp 00000000 00:00 0"), None);
+        assert_eq!(clean("garbage"), None);
     }
 
     #[test]

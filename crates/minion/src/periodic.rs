@@ -13,7 +13,7 @@ use crate::{host, mine};
 
 /// When the start is over, and how often an idle minion gives back what its last jobs needed.
 const REST_FIRST: Duration = Duration::from_secs(5);
-const REST_EVERY: Duration = Duration::from_secs(10);
+const REST_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs for the life of the minion.
 pub(crate) async fn run(core: Arc<Core>) {
