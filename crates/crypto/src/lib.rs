@@ -5,8 +5,6 @@
 mod algo;
 mod digest;
 mod error;
-#[cfg(target_arch = "x86_64")]
-mod fused;
 mod pem;
 mod rsa;
 mod seal;
