@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [&str; 11] =
-    ["", "master", "minion", "salt", "key", "call", "run", "cp", "links", "config", "demo"];
+const PROGRAMS: [&str; 12] =
+    ["", "master", "minion", "salt", "key", "call", "run", "cp", "links", "config", "demo", "swarm"];
 
 #[test]
 fn help_texts_are_as_reviewed() {

@@ -35,7 +35,8 @@ pub(crate) struct Args {
     /// How many minions
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
     count: usize,
-    /// Their ids; {n} is the number, {n:05} with zeros before it
+    // The help must not have the bare pattern: clap takes it for the end of a line.
+    /// Their ids: with the number where the default has it, or {n:05} for zeros before it
     #[arg(long, value_name = "PATTERN", default_value = "swarm-{n}")]
     id: String,
     /// Number of the first minion, so that several processes can share a fleet
@@ -80,7 +81,7 @@ pub(crate) struct Args {
     /// Bits of a key
     #[arg(long, value_name = "BITS", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2048..=8192))]
     key_size: u32,
-    /// YAML files with the grains of the minions, dealt out in turn; {n}, {n:05}, {n%10} and {id} are replaced
+    /// YAML files with the grains of the minions, dealt out in turn; {id} and the patterns of --id ({n:05}, {n%10}) are replaced
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
     grains: Vec<PathBuf>,
     /// Time an answer takes: 10ms, uniform:1ms..50ms, normal:20ms..5ms, exp:20ms
