@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [&str; 12] =
-    ["", "master", "minion", "salt", "key", "call", "run", "cp", "links", "config", "demo", "swarm"];
+const PROGRAMS: [&str; 12] = [
+    "", "master", "minion", "salt", "key", "call", "run", "cp", "links", "config", "demo", "swarm",
+];
 
 #[test]
 fn help_texts_are_as_reviewed() {
