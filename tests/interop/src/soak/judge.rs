@@ -22,8 +22,14 @@ const MEMORY_AT_MOST: f64 = 200.0;
 /// MiB for each connected minion, at any time.
 const MEMORY_A_MINION: f64 = 0.025;
 
-/// MiB a master may keep when all minions have gone and the bursts are over.
-const MEMORY_AT_REST: f64 = 120.0;
+/// MiB a master may keep when all minions have gone and the bursts are over: 15 of a new one, the
+/// job cache's pages (two connections with 2 MiB at most each), and what the heaps its threads share
+/// keep because something small lives on in each page.
+pub(super) const MEMORY_AT_REST: f64 = 60.0;
+
+/// Connections a master may have for each minion there is, wherever it is connected, and beside
+/// these: a subscription and one for requests; tools, and connections that are being made anew.
+const CONNECTIONS: (usize, usize) = (2, 100);
 
 /// Between first and last third: the part and the MiB that memory may grow by. The pages of the
 /// job cache, which are bounded, fill in the first minutes; what is left is the allocator's.
@@ -73,7 +79,7 @@ pub(super) struct Evidence<'a> {
 }
 
 pub(super) fn judge(evidence: &Evidence) -> Vec<Promise> {
-    let (ledger, samples) = (evidence.ledger, &evidence.sampler.samples);
+    let (ledger, samples, plan) = (evidence.ledger, &evidence.sampler.samples, evidence.plan);
     let unexplained = health::unexplained(evidence.health, &evidence.disturber.made);
     let mut promises = vec![
         Promise::none("no return was lost", &ledger.lost),
@@ -81,11 +87,12 @@ pub(super) fn judge(evidence: &Evidence) -> Vec<Promise> {
         Promise::none("nothing ran twice or came back changed", &ledger.wrong),
         Promise::none("every answer of a swarm was acknowledged", &unanswered(evidence.ends)),
         Promise::none("descriptors of minions that left are closed", &kept_open(evidence.rest)),
+        Promise::none("connections are bounded by the minions there are", &crowded(samples, plan.minions)),
         Promise::none("memory is bounded by the minions connected", &too_large(samples)),
         Promise::none("memory of bursts comes back", &at_rest(evidence.rest)),
         Promise::none("nothing in manage.health is unexplained", &unexplained),
     ];
-    if evidence.plan.judges_time() {
+    if plan.judges_time() {
         promises.extend(grown(samples));
         promises.push(latency(&evidence.sampler.latencies));
     }
@@ -100,7 +107,7 @@ fn unanswered(ends: &[(String, Value)]) -> Vec<String> {
 }
 
 fn kept_open(rest: &[Rest]) -> Vec<String> {
-    let more = rest.iter().filter(|r| r.descriptors > r.descriptors_before + SPARE);
+    let more = rest.iter().filter(|r| r.keeps_open());
     let tell = |r: &Rest| {
         let (master, now, before) = (r.master + 1, r.descriptors, r.descriptors_before);
         format!("master {master}: {now} at rest, {before} before")
@@ -109,8 +116,14 @@ fn kept_open(rest: &[Rest]) -> Vec<String> {
 }
 
 fn at_rest(rest: &[Rest]) -> Vec<String> {
-    let more = rest.iter().filter(|r| r.memory_mib > MEMORY_AT_REST);
+    let more = rest.iter().filter(|r| r.keeps_memory());
     more.map(|r| format!("master {}: {:.0} MiB", r.master + 1, r.memory_mib)).collect()
+}
+
+fn crowded(samples: &[Sample], minions: usize) -> Vec<String> {
+    let bound = CONNECTIONS.0 * minions + CONNECTIONS.1;
+    let more = samples.iter().filter(|s| s.sockets > bound);
+    more.map(|s| format!("master {}: {} at {:.0} s", s.master + 1, s.sockets, s.at)).collect()
 }
 
 fn too_large(samples: &[Sample]) -> Vec<String> {
@@ -140,12 +153,12 @@ const FIGURES: [Figure; 3] = [
         growth: MEMORY_GROWTH,
         minion: MEMORY_A_MINION,
     },
-    // Two connections a minion.
+    // Connections come and go with the minions; those that are forgotten show at rest.
     Figure {
-        name: "descriptors stay flat",
-        of: |s| s.descriptors as f64,
-        growth: (0.05, 16.0),
-        minion: 2.0,
+        name: "other descriptors stay flat",
+        of: |s| s.descriptors.saturating_sub(s.sockets) as f64,
+        growth: (0.0, 8.0),
+        minion: 0.0,
     },
     Figure { name: "threads stay flat", of: |s| s.threads as f64, growth: (0.0, 8.0), minion: 0.0 },
 ];
@@ -208,36 +221,86 @@ pub(super) fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn life(memory: impl Fn(usize) -> f64, minions: impl Fn(usize) -> usize) -> Vec<Sample> {
-        let sample = |n: usize| Sample {
-            at: n as f64,
-            master: 0,
-            pid: 1,
-            memory_mib: memory(n),
-            descriptors: 2 * minions(n) + 40,
-            threads: 9,
-            minions: minions(n),
+    fn sample(at: usize) -> Sample {
+        let (master, pid, minions) = (0, 1, 500);
+        let (memory_mib, descriptors, sockets, threads) = (60.0, 1040, 1000, 9);
+        Sample { at: at as f64, master, pid, memory_mib, descriptors, sockets, threads, minions }
+    }
+
+    /// The samples of one process, each changed as told.
+    fn life(change: impl Fn(usize, &mut Sample)) -> Vec<Sample> {
+        let one = |n| {
+            let mut sample = sample(n);
+            change(n, &mut sample);
+            sample
         };
-        (0..100).map(sample).collect()
+        (0..100).map(one).collect()
     }
 
     fn broken(samples: &[Sample]) -> Vec<&'static str> {
         grown(samples).filter(|promise| !promise.kept).map(|promise| promise.name).collect()
     }
 
+    fn rest(descriptors: usize, memory_mib: f64) -> [Rest; 1] {
+        [Rest { master: 0, descriptors_before: 30, descriptors, memory_mib }]
+    }
+
     #[test]
     fn a_leak_is_growth_and_more_minions_are_not() {
-        assert_eq!(broken(&life(|_| 60.0, |_| 500)), [""; 0]);
-        assert_eq!(broken(&life(|n| 60.0 + n as f64 / 2.0, |_| 500)), ["memory stays flat"]);
-        let more = |n| if n < 50 { 500 } else { 2000 };
-        assert_eq!(broken(&life(|n| 60.0 + 0.02 * more(n) as f64, more)), [""; 0]);
+        assert_eq!(broken(&life(|_, _| ())), [""; 0]);
+        let leak = life(|n, s| s.memory_mib += n as f64 / 2.0);
+        assert_eq!(broken(&leak), ["memory stays flat"]);
+        let fleet = life(|n, s| {
+            s.minions = if n < 50 { 500 } else { 2000 };
+            s.memory_mib += 0.02 * s.minions as f64;
+            s.sockets = 2 * s.minions;
+            s.descriptors = s.sockets + 40;
+        });
+        assert_eq!(broken(&fleet), [""; 0]);
+    }
+
+    #[test]
+    fn files_and_threads_that_pile_up_are_growth() {
+        let files = life(|n, s| s.descriptors += n / 5);
+        assert_eq!(broken(&files), ["other descriptors stay flat"]);
+        assert_eq!(broken(&life(|n, s| s.threads += n / 5)), ["threads stay flat"]);
+    }
+
+    #[test]
+    fn a_new_process_is_another_life() {
+        let two = life(|n, s| {
+            (s.pid, s.memory_mib) = if n < 50 { (1, 40.0) } else { (2, 90.0) };
+        });
+        assert_eq!(broken(&two), [""; 0]);
     }
 
     #[test]
     fn a_burst_in_the_middle_is_no_growth() {
-        let burst = |n| if (40..60).contains(&n) { 400.0 } else { 60.0 };
-        assert_eq!(broken(&life(burst, |_| 500)), [""; 0]);
-        assert!(!too_large(&life(burst, |_| 500)).is_empty());
+        let burst = life(|n, s| {
+            if (40..60).contains(&n) {
+                s.memory_mib = 400.0;
+            }
+        });
+        assert_eq!(broken(&burst), [""; 0]);
+        assert!(!too_large(&burst).is_empty());
+        assert!(too_large(&life(|_, _| ())).is_empty());
+    }
+
+    #[test]
+    fn connections_are_bounded_by_the_fleet_wherever_it_is() {
+        assert!(crowded(&life(|_, s| s.minions = 0), 500).is_empty());
+        assert!(!crowded(&life(|n, s| s.sockets += 2 * n), 500).is_empty());
+    }
+
+    #[test]
+    fn at_rest_nothing_is_kept() {
+        assert!(kept_open(&rest(30 + SPARE, 20.0)).is_empty());
+        assert!(!kept_open(&rest(31 + SPARE, 20.0)).is_empty());
+        assert!(at_rest(&rest(30, MEMORY_AT_REST)).is_empty());
+        assert!(!at_rest(&rest(30, MEMORY_AT_REST + 1.0)).is_empty());
+        assert!(rest(30, 20.0)[0].is_reached());
+        assert!(!rest(31 + SPARE, 20.0)[0].is_reached());
+        assert!(!rest(30, MEMORY_AT_REST + 1.0)[0].is_reached());
     }
 
     #[test]

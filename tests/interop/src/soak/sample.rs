@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::judge::SPARE;
+use super::judge::{MEMORY_AT_REST, SPARE};
 use super::world::World;
 use super::{Plan, health};
 use crate::{Master, wait};
@@ -20,6 +20,8 @@ pub struct Sample {
     pub pid: u32,
     pub memory_mib: f64,
     pub descriptors: usize,
+    /// Those of them that are connections.
+    pub sockets: usize,
     pub threads: usize,
     /// Minions of swarms that are connected to it.
     pub minions: usize,
@@ -29,7 +31,8 @@ impl Sample {
     pub(super) fn json(&self) -> Value {
         json!({
             "at": self.at, "master": self.master, "pid": self.pid, "memory_mib": self.memory_mib,
-            "descriptors": self.descriptors, "threads": self.threads, "minions": self.minions,
+            "descriptors": self.descriptors, "sockets": self.sockets, "threads": self.threads,
+            "minions": self.minions,
         })
     }
 }
@@ -43,6 +46,19 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// Whether it has no more open, and holds no more, than a master without minions may.
+    pub(super) fn is_reached(&self) -> bool {
+        !self.keeps_open() && !self.keeps_memory()
+    }
+
+    pub(super) fn keeps_open(&self) -> bool {
+        self.descriptors > self.descriptors_before + SPARE
+    }
+
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.memory_mib > MEMORY_AT_REST
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "master": self.master, "descriptors_before": self.descriptors_before,
@@ -109,8 +125,8 @@ impl Sampler {
         newest.join(", ")
     }
 
-    /// Waits until the masters have no more open than before, `limit` at most; what they have
-    /// then.
+    /// Waits until the masters have no more open than before and have given memory back, `limit`
+    /// at most; what they have then.
     pub(super) fn wait_rest(&self, world: &mut World, limit: Duration) -> Vec<Rest> {
         let end = Instant::now() + limit;
         loop {
@@ -120,8 +136,7 @@ impl Sampler {
                 Rest { master, descriptors_before: *idle, descriptors, memory_mib }
             });
             let rest: Vec<_> = rest.collect();
-            let done = rest.iter().all(|r| r.descriptors <= r.descriptors_before + SPARE);
-            if done || Instant::now() > end {
+            if rest.iter().all(Rest::is_reached) || Instant::now() > end {
                 return rest;
             }
             wait::pause();
@@ -139,6 +154,7 @@ fn look(world: &mut World, number: usize, at: f64) -> Sample {
         pid,
         memory_mib: memory_mib(pid),
         descriptors: descriptors(pid),
+        sockets: sockets(pid),
         threads: fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count),
         minions,
     }
@@ -146,6 +162,12 @@ fn look(world: &mut World, number: usize, at: f64) -> Sample {
 
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+fn sockets(pid: u32) -> usize {
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let links = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
 }
 
 /// Proportional memory: pages that several masters share count by their share.
