@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{self, User};
-use saltern_base::atomic_file;
+use saltern_base::{atomic_file, memory};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -52,6 +52,7 @@ pub(crate) fn master_runtime() -> Result<Runtime, Failure> {
     // small machine never wakes another to share its work with, which would cost more than most
     // messages do.
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    memory::prepare_heap(u8::try_from(cores.clamp(2, 16)).unwrap_or(16));
     Ok(Builder::new_multi_thread()
         .worker_threads((cores / 2).clamp(1, 16))
         .enable_all()

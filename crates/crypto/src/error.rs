@@ -64,3 +64,9 @@ impl From<openssl::error::ErrorStack> for CryptoError {
         CryptoError::OpenSsl(stack.to_string())
     }
 }
+
+impl From<CryptoError> for std::io::Error {
+    fn from(error: CryptoError) -> Self {
+        std::io::Error::other(error)
+    }
+}

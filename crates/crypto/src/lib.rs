@@ -8,6 +8,7 @@ mod error;
 mod pem;
 mod rsa;
 mod seal;
+mod sealing;
 
 pub use algo::{EncAlgo, SigAlgo};
 pub use digest::{HashType, Hasher};
@@ -15,6 +16,7 @@ pub use error::CryptoError;
 pub use pem::{clean_pem, fingerprint, same_pem};
 pub use rsa::{PrivateKey, PublicKey};
 pub use seal::{SealKey, random_bytes, random_nonce};
+pub use sealing::LongAnswer;
 
 /// Compares without telling by its duration where the difference is; lengths are no secret.
 #[must_use]

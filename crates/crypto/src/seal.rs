@@ -14,27 +14,24 @@ use saltern_base::hex;
 use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 
+use crate::sealing::{LONG_HEAD, LongAnswer, Sealing};
 use crate::{CryptoError, constant_time_eq};
 
 const AES_LEN: usize = 24;
-const MAC_LEN: usize = 32;
-const BLOCK: usize = 16;
+pub(crate) const MAC_LEN: usize = 32;
+pub(crate) const BLOCK: usize = 16;
 const NONCE_LEN: usize = 32;
 const HMAC_BLOCK: usize = 64;
-/// As much is encrypted and then hashed at a time: it is still in the processor's first cache.
-const PART: usize = 16 << 10;
-/// What MessagePack has in front of a sealed message of 64 KiB and more.
-const LONG_HEAD: usize = 5;
 /// What every content starts with; a left-over of the time when Salt used Python's pickle.
 const PREFIX: &[u8] = b"pickle::";
 
 /// The secret behind sealed messages: the shared AES key, a session key or a one-time key.
 /// Clones share it, it never prints, and it is overwritten when the last clone goes.
 #[derive(Clone)]
-pub struct SealKey(Arc<Inner>);
+pub struct SealKey(pub(crate) Arc<Inner>);
 
-struct Inner {
-    aes: [u8; AES_LEN],
+pub(crate) struct Inner {
+    pub(crate) aes: [u8; AES_LEN],
     mac: [u8; MAC_LEN],
     text: Vec<u8>,
 }
@@ -149,21 +146,34 @@ impl SealKey {
     /// When the system has no randomness.
     pub fn seal_answer(&self, value: &Value, nonce: Option<&str>) -> Result<Vec<u8>, CryptoError> {
         let room = value.as_map().map_or(0, room_for);
-        if room <= usize::from(u16::MAX) {
+        if room < Self::LONG {
             let sealed = self.seal_value(value, nonce)?;
             return Ok(msgpack::encode(&Value::Bytes(sealed), Encoding::OldRaw));
         }
-        let mut out = Vec::with_capacity(256 + room);
+        let mut answer = self.long_answer(room, nonce)?;
+        answer.write(|out| msgpack::encode_into(out, value, Encoding::OldRaw))?;
+        answer.finish()
+    }
+
+    /// A message of so many bytes and more may be written as a [`LongAnswer`].
+    pub const LONG: usize = 1 << 16;
+
+    /// Begins an answer of at least [`SealKey::LONG`] bytes, which is sealed while it is written;
+    /// `content` is about what it will have.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn long_answer(
+        &self,
+        content: usize,
+        nonce: Option<&str>,
+    ) -> Result<LongAnswer, CryptoError> {
+        let mut out = Vec::with_capacity(256 + content);
         out.resize(LONG_HEAD, 0);
         frame_into(&mut out, nonce);
-        msgpack::encode_into(&mut out, value, Encoding::OldRaw);
-        let mut out = self.finish(out, LONG_HEAD)?;
-        let length = u32::try_from(out.len() - LONG_HEAD).map_err(|_| CryptoError::NotAMessage)?;
-        if let Some((kind, bytes)) = out.get_mut(..LONG_HEAD).and_then(<[u8]>::split_first_mut) {
-            *kind = 0xdb;
-            bytes.copy_from_slice(&length.to_be_bytes());
-        }
-        Ok(out)
+        let mut iv = [0u8; BLOCK];
+        random_bytes(&mut iv)?;
+        Ok(LongAnswer(Sealing::begin(self, out, LONG_HEAD, &iv)?))
     }
 
     /// As [`SealKey::seal_value`], for a mapping.
@@ -216,45 +226,8 @@ impl SealKey {
         before: usize,
         iv: &[u8; BLOCK],
     ) -> Result<(), CryptoError> {
-        let pad = BLOCK - (out.len() - before) % BLOCK;
-        let end = out.len() + pad;
-        out.reserve(pad + MAC_LEN);
-        out.resize(end, pad as u8);
-        // Room for the HMAC, in which OpenSSL also has the block it asks for behind its input.
-        out.resize(end + MAC_LEN, 0);
-        let message = out.get_mut(before..).ok_or(CryptoError::NotAMessage)?;
-        let mac = self.encrypt(message, end - before, iv)?;
-        out.truncate(end);
-        out.extend_from_slice(&mac);
+        *out = Sealing::begin(self, std::mem::take(out), before, iv)?.finish()?;
         Ok(())
-    }
-
-    /// Encrypts in place what stands in `message` between the room for the IV and `signed`, and
-    /// gives the HMAC of all up to there.
-    fn encrypt(
-        &self,
-        message: &mut [u8],
-        signed: usize,
-        iv: &[u8; BLOCK],
-    ) -> Result<[u8; MAC_LEN], CryptoError> {
-        let (head, _) = message.split_first_chunk_mut::<BLOCK>().ok_or(CryptoError::NotAMessage)?;
-        *head = *iv;
-        let body = message.get_mut(BLOCK..).ok_or(CryptoError::NotAMessage)?;
-        let mut inner = self.inner_hash();
-        inner.update(iv);
-        let mut ctx = CipherCtx::new()?;
-        ctx.encrypt_init(Some(Cipher::aes_192_cbc()), Some(&self.0.aes), Some(iv))?;
-        ctx.set_padding(false);
-        let (mut at, all) = (0, signed - BLOCK);
-        while at < all {
-            let length = PART.min(all - at);
-            let room = at..at + length + BLOCK;
-            let part = body.get_mut(room).ok_or(CryptoError::NotAMessage)?;
-            ctx.cipher_update_inplace(part, length)?;
-            inner.update(part.get(..length).unwrap_or_default());
-            at += length;
-        }
-        Ok(self.hmac_of(&inner.finish()))
     }
 
     /// HMAC-SHA256 (RFC 2104) of `message`; written out because it then needs no OpenSSL object
@@ -265,14 +238,14 @@ impl SealKey {
         self.hmac_of(&inner.finish())
     }
 
-    fn inner_hash(&self) -> Sha256 {
+    pub(crate) fn inner_hash(&self) -> Sha256 {
         let mut inner = Sha256::new();
         inner.update(&self.hmac_block(0x36));
         inner
     }
 
     /// The HMAC of the message whose inner digest that is.
-    fn hmac_of(&self, inner: &[u8; MAC_LEN]) -> [u8; MAC_LEN] {
+    pub(crate) fn hmac_of(&self, inner: &[u8; MAC_LEN]) -> [u8; MAC_LEN] {
         let mut outer = Sha256::new();
         outer.update(&self.hmac_block(0x5c));
         outer.update(inner);
@@ -340,6 +313,7 @@ pub fn random_nonce() -> Result<String, CryptoError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sealing::{PART, READ};
 
     #[test]
     fn a_fixed_iv_gives_salts_bytes() {
@@ -368,6 +342,28 @@ mod tests {
             assert_eq!(msgpack::encode(&outer, Encoding::OldRaw), answer, "{length}");
             assert_eq!(key.open_reply(outer.as_raw().unwrap(), &nonce).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_read_while_it_is_sealed_is_the_same() {
+        let key = SealKey::generate().unwrap();
+        let nonce = "n".repeat(NONCE_LEN);
+        for length in [SealKey::LONG, READ * 2 - 1, READ * 3 + 17, 1 << 20] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let mut answer = key.long_answer(length, Some(&nonce)).unwrap();
+            answer.write(|out| msgpack::begin_raw(out, length as u32)).unwrap();
+            answer.read(&mut bytes.as_slice(), length).unwrap();
+            let answer = answer.finish().unwrap();
+            let outer = msgpack::from_network(&answer).unwrap();
+            assert_eq!(msgpack::encode(&outer, Encoding::OldRaw), answer, "{length}");
+            let opened = key.open_reply(outer.as_raw().unwrap(), &nonce).unwrap();
+            assert!(opened.as_raw() == Some(bytes.as_slice()), "{length}");
+        }
+        let mut cut = key.long_answer(1 << 20, None).unwrap();
+        assert!(cut.read(&mut [0; 70_000].as_slice(), 1 << 20).is_err());
+        let mut short = key.long_answer(10, None).unwrap();
+        short.write(|out| out.push(0xc0)).unwrap();
+        assert_eq!(short.finish(), Err(CryptoError::NotAMessage));
     }
 
     #[test]

@@ -13,4 +13,4 @@ mod walk;
 
 pub use error::FileError;
 pub use push::{Push, PushSettings, Receiver};
-pub use server::{FileServer, Settings};
+pub use server::{FileServer, Piece, Settings};

@@ -118,45 +118,27 @@ impl FileServer {
     /// asked.
     #[must_use]
     pub fn serve(&self, saltenv: &str, path: &str, offset: u64, gzip: Option<u32>) -> Value {
-        let nothing = || Value::from_iter([("data", ""), ("dest", "")]);
-        let Some(found) = self.locate(saltenv, path) else { return nothing() };
-        let (data, level) = match self.chunk(&found, offset, gzip.filter(|level| *level > 0)) {
-            Ok(chunk) => chunk,
-            Err(e) => {
-                log::warn!("cannot serve {}: {e}", found.full.display());
-                return nothing();
-            }
-        };
-        let mut reply = Map::from([("data", Value::Bytes(data)), ("dest", Value::from(found.rel))]);
-        if let Some(level) = level {
-            reply.insert("gzip", level);
-        }
-        Value::Map(reply)
+        Piece::answer(self.piece(saltenv, path, offset), gzip)
     }
 
-    fn chunk(
-        &self,
-        found: &Found,
-        offset: u64,
-        gzip: Option<u32>,
-    ) -> io::Result<(Vec<u8>, Option<u32>)> {
-        if offset >= found.meta.len() {
-            return Ok((Vec::new(), None));
-        }
-        let mut file = File::open(&found.full)?;
-        file.seek(SeekFrom::Start(offset))?;
-        let left = found.meta.len().saturating_sub(offset);
-        let expected = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer_size);
-        let mut data = Vec::with_capacity(expected);
-        file.take(self.buffer_size as u64).read_to_end(&mut data)?;
-        match gzip {
-            Some(level) if !data.is_empty() => {
-                let mut packer = GzEncoder::new(Vec::new(), Compression::new(level.min(9)));
-                packer.write_all(&data)?;
-                Ok((packer.finish()?, Some(level)))
+    /// One chunk from byte `offset` on, open to be read. `None` when there is no such file or it
+    /// cannot be opened.
+    #[must_use]
+    pub fn piece(&self, saltenv: &str, path: &str, offset: u64) -> Option<Piece> {
+        let found = self.locate(saltenv, path)?;
+        let left = usize::try_from(found.meta.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = left.min(self.buffer_size);
+        let open = || -> io::Result<File> {
+            let mut file = File::open(&found.full)?;
+            if length > 0 {
+                file.seek(SeekFrom::Start(offset))?;
             }
-            _ => Ok((data, None)),
-        }
+            Ok(file)
+        };
+        let file = open()
+            .inspect_err(|error| log::warn!("cannot serve {}: {error}", found.full.display()))
+            .ok()?;
+        Some(Piece { file, length, dest: found.rel })
     }
 
     /// `_file_list`: sorted paths of files that begin with `prefix` (empty: all).
@@ -218,6 +200,54 @@ impl FileServer {
                 log::warn!("cannot read {}: {e}", found.full.display());
                 Value::from("")
             }
+        }
+    }
+}
+
+/// A chunk of a served file.
+#[derive(Debug)]
+pub struct Piece {
+    /// At its first byte.
+    pub file: File,
+    /// Bytes it had when it was opened.
+    pub length: usize,
+    /// Its name below its root.
+    pub dest: String,
+}
+
+impl Piece {
+    /// The answer to `_serve_file` with this chunk; `None` is the answer for no such file.
+    #[must_use]
+    pub fn answer(piece: Option<Self>, gzip: Option<u32>) -> Value {
+        let nothing = || Value::from_iter([("data", ""), ("dest", "")]);
+        let Some(piece) = piece else { return nothing() };
+        let dest = piece.dest.clone();
+        let (data, level) = match piece.bytes(gzip.filter(|level| *level > 0)) {
+            Ok(chunk) => chunk,
+            Err(e) => {
+                log::warn!("cannot serve {dest}: {e}");
+                return nothing();
+            }
+        };
+        let mut reply = Map::from([("data", Value::Bytes(data)), ("dest", Value::from(dest))]);
+        if let Some(level) = level {
+            reply.insert("gzip", level);
+        }
+        Value::Map(reply)
+    }
+
+    /// Its bytes; the level when they are compressed. Fewer than announced when the file was cut
+    /// meanwhile.
+    fn bytes(self, gzip: Option<u32>) -> io::Result<(Vec<u8>, Option<u32>)> {
+        let mut data = Vec::with_capacity(self.length);
+        self.file.take(self.length as u64).read_to_end(&mut data)?;
+        match gzip {
+            Some(level) if !data.is_empty() => {
+                let mut packer = GzEncoder::new(Vec::new(), Compression::new(level.min(9)));
+                packer.write_all(&data)?;
+                Ok((packer.finish()?, Some(level)))
+            }
+            _ => Ok((data, None)),
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) jobs: Jobs,
     /// The file server.
     pub(crate) files: FileServer,
+    /// How many pieces of files may be read and sealed at a time.
+    pub(crate) pieces: Semaphore,
     /// Takes pushed files.
     pub(crate) receiver: Receiver,
     /// Compiles pillars.

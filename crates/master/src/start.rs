@@ -29,6 +29,7 @@ use crate::StartError;
 use crate::context::{Net, Shared};
 use crate::counters::Counters;
 use crate::drain::Drain;
+use crate::handlers::files::PIECES;
 use crate::herd::Herd;
 use crate::jobs::Jobs;
 use crate::keys::signing::Signing;
@@ -82,6 +83,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         sessions: Sessions::open(&opts.cachedir, session_age(&opts))?,
         files: FileServer::new(settings::files(&opts)?)
             .map_err(|e| StartError::Option { name: "file_roots", problem: e.to_string() })?,
+        pieces: Semaphore::new(PIECES),
         receiver: Receiver::new(&opts.cachedir, settings::push(&opts)),
         pillar: settings::pillar(&opts, &raw)?,
         targets: Targets::new(

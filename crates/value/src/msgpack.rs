@@ -126,6 +126,17 @@ pub fn encode_map_into(out: &mut Vec<u8>, map: &Map, encoding: Encoding) {
     }
 }
 
+/// Begins a mapping of `count` pairs, which the caller writes behind it.
+pub fn begin_map(out: &mut Vec<u8>, count: u32) {
+    drop(wr::write_map_len(out, count));
+}
+
+/// Begins raw bytes of that length (at least 256, [`Encoding::OldRaw`]), which the caller writes
+/// behind it.
+pub fn begin_raw(out: &mut Vec<u8>, length: u32) {
+    drop(wr::write_str_len(out, length));
+}
+
 fn encode_text(out: &mut Vec<u8>, text: &[u8], encoding: Encoding) {
     if encoding == Encoding::OldRaw && (32..256).contains(&text.len()) {
         out.extend_from_slice(&[0xda, 0, text.len() as u8]);

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use saltern_fileserver::Push;
+use saltern_crypto::SealKey;
+use saltern_fileserver::{FileServer, Piece, Push};
 use saltern_value::Value;
 use saltern_wire::command::{FileList, FilePath, FileRecv, ServeFile};
 use saltern_wire::session::server::Replier;
-
-use tokio::sync::Semaphore;
 
 use super::{Answer, Caller, blocking};
 use crate::context::Shared;
@@ -26,23 +25,35 @@ pub(super) async fn hash_and_stat(shared: &Arc<Shared>, file: FilePath) -> Answe
 }
 
 /// Pieces of files that are read and sealed at a time: enough for a disk to be busy, and few enough
-/// that a hundred minions do not take a thread and two buffers each. The others wait in their
-/// order.
-static PIECES: Semaphore = Semaphore::const_new(8);
+/// that a hundred minions do not take a thread and a buffer each. The others wait in their order.
+pub(crate) const PIECES: usize = 8;
 
 /// A piece of a file, sealed: a large one keeps a core busy for a while, which must not be that of
 /// the event loop.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     replier: &Replier,
-    piece: ServeFile,
+    wanted: ServeFile,
 ) -> Result<Vec<u8>, String> {
-    let gzip = piece.gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
-    let ServeFile { file, loc, .. } = piece;
     let replier = replier.clone();
-    let _turn = PIECES.acquire().await.map_err(|_| "the master is ending".to_owned())?;
-    blocking(shared, move |s| replier.value(&s.files.serve(&file.saltenv, &file.path, loc, gzip)))
-        .await
+    let _turn = shared.pieces.acquire().await.map_err(|_| "the master is ending".to_owned())?;
+    blocking(shared, move |s| sealed(&s.files, &replier, &wanted)).await
+}
+
+/// A large piece is sealed while it is read.
+fn sealed(files: &FileServer, replier: &Replier, wanted: &ServeFile) -> Vec<u8> {
+    let ServeFile { file: FilePath { path, saltenv, .. }, loc, gzip } = wanted;
+    let gzip = gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
+    let mut piece = files.piece(saltenv, path, *loc);
+    if let (Some(large), None) = (piece.as_mut().filter(|p| p.length >= SealKey::LONG), gzip) {
+        match replier.piece(&mut large.file, large.length, &large.dest) {
+            Ok(answer) => return answer,
+            // It was cut while it was read: once more, as it is now.
+            Err(error) => log::debug!("{path} cannot be read as announced: {error}"),
+        }
+        piece = files.piece(saltenv, path, *loc);
+    }
+    replier.value(&Piece::answer(piece, gzip))
 }
 
 pub(super) async fn list(shared: &Arc<Shared>, wanted: FileList) -> Answer {

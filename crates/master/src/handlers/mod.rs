@@ -4,7 +4,7 @@
 
 pub(crate) mod auth;
 mod event;
-mod files;
+pub(crate) mod files;
 pub(crate) mod local;
 pub(crate) mod mine;
 mod options;

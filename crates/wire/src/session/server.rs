@@ -1,6 +1,7 @@
 //! The master's half: opening and proving requests, sealing answers.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use saltern_base::time::epoch;
 use saltern_crypto::{
     CryptoError, EncAlgo, PrivateKey, PublicKey, SealKey, SigAlgo, constant_time_eq,
 };
-use saltern_value::msgpack::{Encoding, encode_map};
+use saltern_value::msgpack::{Encoding, begin_map, begin_raw, encode_into, encode_map};
 use saltern_value::{Map, Value};
 
 use crate::Verified;
@@ -185,6 +186,29 @@ impl Replier {
     pub fn value(&self, value: &Value) -> Vec<u8> {
         let answer = self.session.seal_answer(value, self.nonce.as_deref());
         answer.unwrap_or_else(|_| reply::text(""))
+    }
+
+    /// The answer to `_serve_file` with `length` bytes of that file, read while it is sealed: `{data,
+    /// dest}`. At least [`SealKey::LONG`] bytes.
+    ///
+    /// # Errors
+    /// When the file has fewer, or cannot be read.
+    pub fn piece(&self, file: &mut impl Read, length: usize, dest: &str) -> io::Result<Vec<u8>> {
+        let announced = u32::try_from(length).map_err(io::Error::other)?;
+        let nonce = self.nonce.as_deref();
+        let text = |out: &mut Vec<u8>, text| encode_into(out, &Value::from(text), Encoding::OldRaw);
+        let mut answer = self.session.long_answer(length + dest.len(), nonce)?;
+        answer.write(|out| {
+            begin_map(out, 2);
+            text(out, "data");
+            begin_raw(out, announced);
+        })?;
+        answer.read(file, length)?;
+        answer.write(|out| {
+            text(out, "dest");
+            text(out, dest);
+        })?;
+        Ok(answer.finish()?)
     }
 
     /// As [`Replier::value`], for a mapping.
