@@ -62,6 +62,8 @@ with_shared_options! { define_options {
     max_minions: i64 = Int(0) => Honoured;
     /// Sign-ins that may wait to be served; more are told that the master is busy or full.
     failover_sign_in_queue: i64 = Quiet(&Int(20_000)) => Honoured;
+    /// File that the counters of manage.health are written to every 15 seconds, in Prometheus' text format; empty: none.
+    health_file: String = Quiet(&Str("")) => Honoured;
     /// Most questions a second, of all minions together, whether publications still come; minions pause longer the more they are. 0: no hint.
     failover_heartbeats_a_second: i64 = Quiet(&Int(4000)) => Honoured;
     /// The same for questions whether requests are answered.

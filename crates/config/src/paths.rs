@@ -67,6 +67,7 @@ fn below_root(role: Role) -> &'static [&'static str] {
             "log_file",
             "key_logfile",
             "ssh_log_file",
+            "health_file",
         ],
         Role::Minion => &[
             "pki_dir",

@@ -115,6 +115,12 @@ impl Bus {
         self.owner.hub.refused.load(Ordering::Relaxed)
     }
 
+    /// Events of which other processes got a part, because they were longer than `max_event_size`.
+    #[must_use]
+    pub fn trimmed(&self) -> u64 {
+        self.owner.hub.trimmed.load(Ordering::Relaxed)
+    }
+
     /// Events and bytes that wait for the slowest of the processes that read the publish socket.
     #[must_use]
     pub fn longest_queue(&self) -> (usize, usize) {
@@ -148,6 +154,7 @@ pub(crate) struct Hub {
     pub(crate) connections: AtomicUsize,
     dropped: AtomicU64,
     refused: AtomicU64,
+    trimmed: AtomicU64,
     last_log: Mutex<Option<Instant>>,
 }
 
@@ -161,6 +168,7 @@ impl Hub {
             connections: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            trimmed: AtomicU64::new(0),
             last_log: Mutex::default(),
         }
     }
@@ -173,7 +181,11 @@ impl Hub {
             let max = self.options.max_event_size;
             let framed: Arc<[u8]> = match pushed {
                 Some(packed) if packed.len() <= max => frame(packed, Framing::Bare),
-                _ => event::frame_trimmed(&event, max),
+                _ => {
+                    let (framed, whole) = event::frame_trimmed(&event, max);
+                    self.trimmed.fetch_add(u64::from(!whole), Ordering::Relaxed);
+                    framed
+                }
             }
             .into();
             for outlet in lock(&self.outlets).values() {

@@ -67,18 +67,19 @@ pub fn pack(event: &Event) -> Vec<u8> {
 /// its largest values by [`TRIMMED`].
 #[must_use]
 pub fn pack_trimmed(event: &Event, max: usize) -> Vec<u8> {
-    join(&event.tag, &trimmed_data(event, max))
+    join(&event.tag, &trimmed_data(event, max).0)
 }
 
-/// As [`pack_trimmed`], in a bare frame.
-pub(crate) fn frame_trimmed(event: &Event, max: usize) -> Vec<u8> {
-    frame_parts(&[event.tag.as_bytes(), b"\n\n", &trimmed_data(event, max)], Framing::Bare)
+/// As [`pack_trimmed`], in a bare frame; and whether it is whole.
+pub(crate) fn frame_trimmed(event: &Event, max: usize) -> (Vec<u8>, bool) {
+    let (data, whole) = trimmed_data(event, max);
+    (frame_parts(&[event.tag.as_bytes(), b"\n\n", &data], Framing::Bare), whole)
 }
 
-fn trimmed_data(event: &Event, max: usize) -> Vec<u8> {
+fn trimmed_data(event: &Event, max: usize) -> (Vec<u8>, bool) {
     let data = msgpack::encode_map(&event.data, Encoding::Bin);
     if data.len() <= max {
-        return data;
+        return (data, true);
     }
     let mut size = data.len();
     let mut trimmed = event.data.clone();
@@ -100,7 +101,7 @@ fn trimmed_data(event: &Event, max: usize) -> Vec<u8> {
             size = size - length + replacement_size;
         }
     }
-    msgpack::encode_map(&trimmed, Encoding::Bin)
+    (msgpack::encode_map(&trimmed, Encoding::Bin), false)
 }
 
 /// Reads a packed event.

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::context::{Net, Shared};
 use crate::publish::new_job;
+use crate::runners::manage_health::export;
 
 /// Runs all of it until it is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -19,7 +20,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         housekeeping(&shared),
         rotation(&shared),
         keys_changed(&shared),
-        memory_returns(&shared)
+        memory_returns(&shared),
+        export::run(&shared)
     );
 }
 

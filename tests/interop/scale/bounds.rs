@@ -24,6 +24,13 @@ fn memory(master: &mut Master) -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// Waits until the master has no more than 32 MB more than before.
+fn memory_returns(master: &mut Master, before: u64) {
+    wait::until(&format!("memory to come back to {before} kB and 32 MB"), || {
+        (memory(master) < before + 32 * 1024).then_some(())
+    });
+}
+
 fn health(master: &Master) -> serde_json::Value {
     master.run("salt-run", &["manage.health", "--out", "json"]).json()
 }
@@ -58,9 +65,7 @@ fn five_hundred_returns_of_50_kb_are_stored_and_memory_comes_back() {
         swarm.until("no answer to be open", |line| is_answered(line, 250 * round));
     }
     // 25 MB went through it; the job cache's pages and what connections keep may stay.
-    wait::until(&format!("memory to come back to {before} kB and 32 MB"), || {
-        (memory(&mut master) < before + 32 * 1024).then_some(())
-    });
+    memory_returns(&mut master, before);
     for jid in jids {
         let found = wait::until("all returns to be stored", || {
             let found = master.lookup(&jid);
@@ -69,13 +74,16 @@ fn five_hundred_returns_of_50_kb_are_stored_and_memory_comes_back() {
         let whole = |value: &serde_json::Value| value.as_str().map(str::len) == Some(50_000);
         assert!(found.iter().all(|(_, value)| whole(value)), "a return was changed");
     }
+    // The lookups had them all in memory once more.
+    memory_returns(&mut master, before);
     swarm.stop();
 }
 
 #[test]
 fn a_subscriber_that_never_reads_does_not_delay_the_others_and_is_counted() {
     let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
-    let master = started(&fleet, "pub_hwm: 50");
+    // Below root_dir, like all paths.
+    let master = started(&fleet, "pub_hwm: 50\nhealth_file: /health.prom");
     let mut swarm = SwarmPlan::of(&fleet, 100, &[&master]).start();
     swarm.wait_connected();
     let stuck = subscribe(&master);
@@ -90,6 +98,17 @@ fn a_subscriber_that_never_reads_does_not_delay_the_others_and_is_counted() {
         let lines = &health(&master)["lines"];
         let count = |name: &str| lines[name]["value"].as_u64().unwrap();
         (count("publications_lost") + count("subscribers_stuck") > 0).then_some(())
+    });
+    let file = master.root().join("health.prom");
+    wait::until("the file for monitoring to tell it as well", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let told = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let lost = told("saltern_master_publications_lost_total")
+            + told("saltern_master_subscribers_stuck_total");
+        (lost > 0 && told("saltern_master_subscribers") >= 100).then_some(())
     });
     assert_eq!(pings(&master), 100, "after {published} publications");
     swarm.until("all answers", |line| is_answered(line, published + 100));

@@ -36,10 +36,18 @@ pub(super) fn fire(shared: &Arc<Shared>, from: &Caller, event: MinionEvent) -> A
     Ok(Value::Nil)
 }
 
+/// How the event of a minion ends that gave up returns: `salt/minion/ID/spool/dropped`.
+const RETURNS_DROPPED: &str = "/spool/dropped";
+
 fn fire_one(shared: &Shared, from: &Caller, tag: &str, data: Map) {
     if open_to(&from.id, tag) {
         if tag.ends_with(readiness::TAG_END) {
             shared.readiness.note(&from.id, tag, &data);
+        }
+        if tag.ends_with(RETURNS_DROPPED) {
+            let count = data.get("count").and_then(Value::as_int).unwrap_or(1);
+            // No minion has that many, whatever it says.
+            shared.counters.minion_dropped(u64::try_from(count).unwrap_or(1).min(1 << 20));
         }
         shared.fire(tag, data);
     } else {

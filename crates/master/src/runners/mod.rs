@@ -10,7 +10,7 @@ mod fileserver;
 mod jobs;
 mod manage;
 mod manage_failover;
-mod manage_health;
+pub(crate) mod manage_health;
 mod master;
 mod mine;
 mod pillar;

@@ -33,9 +33,9 @@ enum Kind {
 pub(super) struct Line {
     pub(super) name: String,
     pub(super) value: u64,
-    limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     kind: Kind,
-    what: String,
+    pub(super) what: String,
     advice: &'static str,
 }
 
@@ -180,6 +180,13 @@ fn publications(shared: &Shared) -> Vec<Line> {
             "too many programs at the event bus, or one that sends no events: the log says which; \
              stop those that are not needed",
         ),
+        Line::warning(
+            "events_trimmed",
+            shared.bus.trimmed(),
+            "events whose largest values were left out at the bus, because they were too long",
+            "listeners see VALUE_TRIMMED in their place; the returns themselves are whole in the \
+             job cache: raise max_event_size, or let jobs answer less",
+        ),
         Line::gauge(
             "publications_waiting",
             to(waiting),
@@ -216,6 +223,13 @@ fn returns(shared: &Shared) -> Vec<Line> {
             total(Refusal::NotKept),
             "returns that the job cache could not keep; they come again",
             DISK,
+        ),
+        Line::loss(
+            "returns_dropped_by_minions",
+            shared.counters.dropped_by_minions(),
+            "returns that minions gave up because no master had taken them for too long",
+            "see the events salt/minion/ID/spool/dropped and the logs of these minions: raise \
+             their failover_spool_max_bytes, or give them more masters",
         ),
         Line::note("returns_twice", shared.jobs.duplicates(), "returns that came again"),
         Line::gauge("returns_waiting", to(waiting), "writes that wait for the disk")

@@ -2,6 +2,7 @@
 //! full its queues and limits are, and what to do about each line that is not ok. It reads
 //! counters only, so it also answers when the master has more to do than it can.
 
+pub(crate) mod export;
 mod lines;
 
 use std::collections::BTreeMap;
