@@ -32,6 +32,8 @@ pub struct Places {
     limit: usize,
     lasting: AtomicUsize,
     passing: AtomicUsize,
+    /// Connections for requests that were asked to end and are still there.
+    leaving: AtomicUsize,
     /// Closes that many idle connections for requests.
     give_way: Mutex<Option<GiveWay>>,
 }
@@ -58,6 +60,7 @@ impl Places {
             limit: files.saturating_sub(own).max(8),
             lasting: AtomicUsize::new(0),
             passing: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
             give_way: Mutex::default(),
         })
     }
@@ -72,6 +75,21 @@ impl Places {
     #[must_use]
     pub fn used(&self) -> usize {
         self.lasting.load(Relaxed) + self.passing.load(Relaxed)
+    }
+
+    /// Connections for requests that were asked to end and are still there.
+    pub(crate) fn leaving(&self) -> usize {
+        self.leaving.load(Relaxed)
+    }
+
+    /// One was asked to end.
+    pub(crate) fn asked(&self) {
+        self.leaving.fetch_add(1, Relaxed);
+    }
+
+    /// One that was asked to end has ended, or stays.
+    pub(crate) fn answered(&self) {
+        self.leaving.fetch_sub(1, Relaxed);
     }
 
     /// How many connections of a kind there may be now.
@@ -102,7 +120,10 @@ impl Places {
 
     pub(crate) fn enter(&self, role: Role) {
         self.count(role).fetch_add(1, Relaxed);
-        if role == Role::Lasting && self.used() + self.batch() > self.limit {
+        // Those who were asked to end are gone in a moment: without them a burst of subscriptions
+        // would close all others many times over.
+        let staying = self.used().saturating_sub(self.leaving());
+        if role == Role::Lasting && staying + self.batch() > self.limit {
             self.make_room(self.batch());
         }
     }
@@ -122,6 +143,26 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_leave_make_room_once() {
+        let places = Places::of(200);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, weak) = (Arc::clone(&asked), Arc::downgrade(&places));
+        places.on_pressure(Box::new(move |number| {
+            count.fetch_add(number, Relaxed);
+            (0..number).for_each(|_| weak.upgrade().unwrap().asked());
+        }));
+        for _ in 0..100 {
+            places.enter(Role::Passing);
+        }
+        for _ in 0..80 {
+            places.enter(Role::Lasting);
+        }
+        // 180 of 160, and room for as many as are asked at a time.
+        let excess = 20 + places.batch();
+        assert!((excess..excess + places.batch()).contains(&asked.load(Relaxed)));
+    }
 
     #[test]
     fn subscriptions_come_before_requests_but_do_not_take_all() {

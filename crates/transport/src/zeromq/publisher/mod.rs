@@ -138,7 +138,7 @@ impl Publisher {
         let of = Arc::clone(&shared);
         let one =
             move |stream, place| drop(tokio::spawn(session::serve(stream, place, Arc::clone(&of))));
-        Ok(Publisher { shared, accepting: bound.serve(Conn::new, Arc::new(one)) })
+        Ok(Publisher { shared, accepting: bound.serve(Conn::new, Arc::new(one))? })
     }
 
     /// Where it listens (the real port when 0 was asked for).

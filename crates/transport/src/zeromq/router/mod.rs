@@ -168,7 +168,7 @@ impl Router {
         let of = Arc::clone(&shared);
         let one =
             move |stream, place| drop(tokio::spawn(session::serve(stream, place, Arc::clone(&of))));
-        Ok(Router { shared, accepting: bound.serve(Conn::new, Arc::new(one)) })
+        Ok(Router { shared, accepting: bound.serve(Conn::new, Arc::new(one))? })
     }
 
     /// Where it listens (the real port when 0 was asked for).

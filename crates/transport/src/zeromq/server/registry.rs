@@ -76,8 +76,6 @@ pub(crate) struct Registry<C> {
     connections: Mutex<HashMap<Id, Arc<C>>>,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     open: AtomicUsize,
-    /// Connections that were asked to end and are still there.
-    leaving: AtomicUsize,
     /// When, by [`Registry::now`], fewer idle connections were found than were looked for.
     barren: AtomicU32,
     next: AtomicU64,
@@ -94,7 +92,6 @@ impl<C: Peer> Registry<C> {
             connections: Mutex::default(),
             addresses: Mutex::default(),
             open: AtomicUsize::new(0),
-            leaving: AtomicUsize::new(0),
             barren: AtomicU32::new(u32::MAX),
             next: AtomicU64::new(0),
             all_gone: Notify::new(),
@@ -165,7 +162,7 @@ impl<C: Peer> Registry<C> {
             && self.open() >= self.max()
             && Instant::now() < until
         {
-            if self.leaving.load(Ordering::Relaxed) == 0 {
+            if self.bounds.places.leaving() == 0 {
                 self.make_room(1);
             }
             sleep(ROOM_POLL).await;
@@ -179,7 +176,7 @@ impl<C: Peer> Registry<C> {
 
     /// Connections that were not asked to leave.
     fn staying(&self) -> usize {
-        self.open().saturating_sub(self.leaving.load(Ordering::Relaxed))
+        self.open().saturating_sub(self.bounds.places.leaving())
     }
 
     /// The present time on the clock of this server: hundredths of a second since it was made.
@@ -217,7 +214,7 @@ impl<C: Peer> Registry<C> {
         }
         for connection in idle {
             if connection.ask_to_leave() {
-                self.leaving.fetch_add(1, Ordering::Relaxed);
+                self.bounds.places.asked();
                 connection.wake();
             }
         }
@@ -225,7 +222,7 @@ impl<C: Peer> Registry<C> {
 
     /// A connection that was asked to leave stays.
     pub(crate) fn stays(&self) {
-        self.leaving.fetch_sub(1, Ordering::Relaxed);
+        self.bounds.places.answered();
     }
 
     /// Tells every connection to end when nothing is under way.
