@@ -1,5 +1,6 @@
 //! `file`: look at files and change them, with the rights of the minion.
 
+mod common;
 mod content;
 mod diff;
 mod find;
@@ -8,16 +9,10 @@ mod paths;
 mod replace;
 mod tree;
 
-use std::io;
-use std::path::PathBuf;
+use common::{errno_text, lines_of, map_of, path_arg, strerror};
+pub(crate) use common::{hash_type, os_error};
 
-use saltern_crypto::HashType;
-use saltern_value::{Map, Value};
-
-use crate::bind::Bound;
-use crate::error::Error;
 use crate::registry::{Function, Module};
-use crate::users;
 
 const REPLACE: &str = "path, pattern, repl, count=0, flags=8, bufsize=1, \
     append_if_not_found=False, prepend_if_not_found=False, not_found_content=None, \
@@ -444,71 +439,6 @@ pub(crate) static MODULE: Module = Module {
         ),
     ],
 };
-
-/// A hash by its name.
-pub(crate) fn hash_type(name: &str) -> Result<HashType, Error> {
-    HashType::parse(name)
-        .ok_or_else(|| Error::Exception(format!("ValueError: Invalid hash type: {name}")))
-}
-
-/// The path argument of that name, with `~` and `~user` in front resolved.
-fn path_arg(args: &Bound, name: &str) -> PathBuf {
-    expand_user(&args.text(name))
-}
-
-fn expand_user(path: &str) -> PathBuf {
-    let Some(rest) = path.strip_prefix('~') else { return PathBuf::from(path) };
-    let (user, below) = rest.split_once('/').map_or((rest, ""), |(u, b)| (u, b));
-    let home = if user.is_empty() {
-        std::env::var("HOME")
-            .ok()
-            .or_else(|| users::user_of(rustix::process::geteuid().as_raw()).map(|u| u.home))
-    } else {
-        users::user(user).map(|u| u.home)
-    };
-    home.map_or_else(|| PathBuf::from(path), |home| PathBuf::from(home).join(below))
-}
-
-/// An error of the system in Python's words: `FileNotFoundError: [Errno 2] No such file ...`.
-pub(crate) fn os_error(error: &io::Error, path: &std::path::Path) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound => "FileNotFoundError",
-        io::ErrorKind::PermissionDenied => "PermissionError",
-        io::ErrorKind::AlreadyExists => "FileExistsError",
-        io::ErrorKind::IsADirectory => "IsADirectoryError",
-        io::ErrorKind::NotADirectory => "NotADirectoryError",
-        _ => "OSError",
-    };
-    Error::Exception(format!("{kind}: {}: '{}'", errno_text(error), path.display()))
-}
-
-/// `[Errno 2] No such file or directory`.
-fn errno_text(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => format!("[Errno {code}] {}", strerror(error)),
-        None => error.to_string(),
-    }
-}
-
-fn strerror(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
-/// The lines of a call: its arguments, or those in `args=`.
-fn lines_of(args: &Bound) -> Vec<String> {
-    let lines = match args.kwargs.get("args") {
-        Some(Value::List(lines)) => lines.clone(),
-        Some(one) => vec![one.clone()],
-        None => args.varargs.clone(),
-    };
-    lines.iter().map(crate::bind::to_text).collect()
-}
-
-/// A mapping with text keys.
-fn map_of<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Map(Map::from(members))
-}
 
 #[cfg(test)]
 mod tests;
