@@ -294,8 +294,9 @@ impl Connection {
         let arrived = split(input, length.saturating_sub(self.partial.len()));
         let need = self.partial.len() + arrived.len();
         if need > self.partial.capacity() {
-            // Memory follows what arrived, by doubling, and never exceeds what was announced.
-            let target = need.max(self.partial.capacity() * 2).min(length);
+            // Memory follows what arrived: at most twice that, and never more than was announced. A
+            // frame of which half is there has its whole room and is not moved again.
+            let target = need.saturating_mul(2).min(length);
             self.partial.reserve_exact(target - self.partial.len());
         }
         self.partial.extend_from_slice(arrived);

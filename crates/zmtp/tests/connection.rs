@@ -151,6 +151,19 @@ fn announced_lengths_reserve_nothing_and_limits_hold() {
 }
 
 #[test]
+fn room_for_a_frame_is_twice_what_arrived_and_at_most_what_was_announced() {
+    let (_, mut router) = pair(SocketType::Req, SocketType::Router, 1000);
+    router.feed(&[&[0, 200][..], &[7; 40]].concat()).unwrap();
+    for (more, held) in [(0, 80), (30, 80), (20, 180), (90, 180), (19, 200)] {
+        router.feed(&vec![7; more]).unwrap();
+        assert_eq!(router.connection.held(), held, "{more} bytes more");
+    }
+    router.feed(&[7]).unwrap();
+    assert_eq!(router.events, [Event::Message(vec![vec![7; 200]])]);
+    assert_eq!(router.connection.held(), 0);
+}
+
+#[test]
 fn a_message_before_the_handshake_is_refused() {
     let mut router = End::new(&config(SocketType::Router, b"", 1000));
     let mut req = End::new(&config(SocketType::Req, b"", 1000));
