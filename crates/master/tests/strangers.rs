@@ -33,6 +33,7 @@ const COMMANDS: &[&str] = &[
     "_dir_list",
     "_symlink_list",
     "_file_envs",
+    "_saltern_notice",
     "_master_opts",
     "_master_tops",
     "_ext_nodes",

@@ -12,7 +12,8 @@ use saltern_failover::{Pace, Verdict};
 use saltern_transport::zeromq::{RequestError, Requester};
 use saltern_value::{Map, Value};
 use saltern_wire::Verified;
-use saltern_wire::auth::client::Credentials;
+use saltern_wire::auth::client::{Credentials, Hints};
+use saltern_wire::command::NOTICE;
 use saltern_wire::publish::{
     Dropped, OpenError as PublicationError, Opener, Publication, SignaturePolicy,
 };
@@ -95,7 +96,7 @@ impl Link {
             generation: 0,
             minions: credentials.hints.minions,
             topics: credentials.hints.topics,
-            pace: pace(credentials),
+            pace: pace(&credentials.hints),
             master_key: credentials.master_key.clone(),
         };
         Link {
@@ -136,7 +137,7 @@ impl Link {
         self.keys().minions
     }
 
-    /// How often the master wants to be asked, by the last sign-in.
+    /// How often the master wants to be asked, as it said last.
     pub(crate) fn pace(&self) -> Pace {
         self.keys().pace
     }
@@ -188,8 +189,20 @@ impl Link {
             let generation = self.keys().generation;
             self.renew(generation).await.map_err(LinkError::SignIn)?;
         }
-        let load = Map::from([("cmd", "_file_envs")]);
-        self.twice(requester, load, timeout, ClientSession::open).await
+        // A master of ours says how often it wants to be asked by now: that it was told a fleet that
+        // has just come one by one is not what it would say to all of them.
+        let paced = self.pace() != Pace::default();
+        let load = Map::from([("cmd", if paced { NOTICE } else { "_file_envs" })]);
+        let answer = self.twice(requester, load, timeout, ClientSession::open).await?;
+        let hints = Hints::of_notice(&answer);
+        if paced && hints.minions.is_some() {
+            let mut keys = self.keys();
+            (keys.pace, keys.minions) = (pace(&hints), hints.minions);
+            drop(keys);
+            // Whoever hears that looks at the pace.
+            self.tell(LinkEvent::Heard);
+        }
+        Ok(answer)
     }
 
     async fn twice<T>(
@@ -302,7 +315,7 @@ impl Link {
         let mut keys = self.keys();
         keys.minions = credentials.hints.minions;
         keys.topics = credentials.hints.topics;
-        keys.pace = pace(&credentials);
+        keys.pace = pace(&credentials.hints);
         keys.master_key = credentials.master_key.clone();
         keys.session = ClientSession::new(&self.access.identity, &credentials);
         keys.opener.rekey(&credentials);
@@ -336,8 +349,8 @@ fn taken(access: &Access) -> MutexGuard<'_, Taken> {
 }
 
 /// How often the master wants to be asked.
-fn pace(credentials: &Credentials) -> Pace {
-    Pace { heartbeat: credentials.hints.heartbeat, probe: credentials.hints.probe }
+fn pace(hints: &Hints) -> Pace {
+    Pace { heartbeat: hints.heartbeat, probe: hints.probe }
 }
 
 /// Salt's rule: the option counts unless it has the value of the request port.

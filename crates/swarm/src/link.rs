@@ -8,7 +8,8 @@ use saltern_minion::verdict;
 use saltern_transport::zeromq::{RequestError, Requester, RequesterOptions};
 use saltern_value::{Map, Value};
 use saltern_wire::auth::Identity;
-use saltern_wire::auth::client::{Credentials, Outcome, SignIn};
+use saltern_wire::auth::client::{Credentials, Hints, Outcome, SignIn};
+use saltern_wire::command::NOTICE;
 use saltern_wire::publish::{Dropped, OpenError as PublicationError, Opener, SignaturePolicy};
 use saltern_wire::session::client::{ClientSession, OpenError};
 
@@ -78,13 +79,13 @@ async fn sign_in(
     more(&fleet.stats.signing_in);
     let _under = Under(fleet);
     let began = Instant::now();
-    let holds = &fleet.trust.verification_keys;
     let local = |error: &dyn std::fmt::Display| {
         fleet.stats.error(&format!("sign-in: {error}"));
         Verdict::Hard(Hard::Local)
     };
-    let (sign_in, body) = SignIn::begin_as(identity, &fleet.known(master), None, standby, holds)
-        .map_err(|error| local(&error))?;
+    let (sign_in, body) =
+        SignIn::begin_as(identity, &fleet.known(master), None, standby, &fleet.trust)
+            .map_err(|error| local(&error))?;
     let answer = requester.request(body, SIGN_IN).await.map_err(|error| {
         fleet.stats.error(&format!("sign-in: {error}"));
         Verdict::Soft(verdict::of_request(&error))
@@ -133,6 +134,10 @@ fn told(refused: &Soft) -> Option<&'static str> {
     })
 }
 
+fn pace(hints: &Hints) -> Pace {
+    Pace { heartbeat: hints.heartbeat, probe: hints.probe }
+}
+
 impl Keys {
     fn new(identity: &Identity, credentials: &Credentials, generation: u64) -> Self {
         let opener = Opener::new(identity.id(), credentials, SignaturePolicy::WhenPresent);
@@ -142,16 +147,32 @@ impl Keys {
             opener,
             generation,
             topics: credentials.hints.topics,
-            pace: Pace { heartbeat: credentials.hints.heartbeat, probe: credentials.hints.probe },
+            pace: pace(&credentials.hints),
             publish_port: credentials.publish_port,
         }
     }
 }
 
 impl Link {
-    /// How often the master wants to be asked, by the last sign-in.
+    /// How often the master wants to be asked, as it said last.
     pub(crate) fn pace(&self) -> Pace {
         self.keys().pace
+    }
+
+    /// A request under the session key; as the real minion, it asks a master of ours how often it
+    /// wants to be asked.
+    pub(crate) async fn prove(
+        &self,
+        requester: &Requester,
+        deadline: Duration,
+    ) -> Result<(), Failed> {
+        let paced = self.pace() != Pace::default();
+        let load = Map::from([("cmd", if paced { NOTICE } else { "_file_envs" })]);
+        let hints = Hints::of_notice(&self.request(requester, load, deadline).await?);
+        if paced && hints.minions.is_some() {
+            self.keys().pace = pace(&hints);
+        }
+        Ok(())
     }
 
     /// Signs in and gives the way that came of it.

@@ -11,7 +11,6 @@ use saltern_failover::{
 };
 use saltern_minion::verdict;
 use saltern_transport::zeromq::{Pulse, RequestError, Requester, Subscriber, SubscriberOptions};
-use saltern_value::Map;
 use saltern_wire::auth::Identity;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::AbortHandle;
@@ -181,7 +180,10 @@ impl Shell {
             Event::Prepared(attempt, master, outcome) => self.prepared(attempt, master, outcome),
             Event::Received(attempt) => self.input(Input::Received { attempt }),
             Event::Lost(attempt, reason) => self.input(Input::Lost { attempt, reason }),
-            Event::Probed(probe, result) => self.input(Input::Probed { probe, result }),
+            Event::Probed(probe, result) => {
+                self.paced();
+                self.input(Input::Probed { probe, result });
+            }
             Event::Heard(master) => self.of_current(master, |attempt| Input::Heard { attempt }),
             Event::Suspect(master) => self.of_current(master, |attempt| Input::Suspect { attempt }),
             Event::SignedOut(master) => self.of_current(master, |attempt| Input::Lost {
@@ -198,6 +200,15 @@ impl Shell {
                 let to = to.and_then(|to| self.masters.iter().position(|m| *m == to)).map(Master);
                 self.input(Input::Leave { to, why: LeaveReason::Drain });
             }
+        }
+    }
+
+    /// The master in use may have said that it wants to be asked at another pace.
+    fn paced(&mut self) {
+        let Some(current) = &self.current else { return };
+        let (position, pace) = (current.link.master, current.link.pace());
+        if let Some(at) = self.masters.iter().position(|m| *m == position) {
+            self.machine.pace(Master(at), pace);
         }
     }
 
@@ -418,9 +429,8 @@ async fn establish(
 
 /// A request under the session key.
 async fn prove(link: &Link, requester: &Requester, deadline: Duration) -> ProbeResult {
-    let load = Map::from([("cmd", "_file_envs")]);
-    match link.request(requester, load, deadline).await {
-        Ok(_) => ProbeResult::Alive,
+    match link.prove(requester, deadline).await {
+        Ok(()) => ProbeResult::Alive,
         Err(Failed::Transport(RequestError::Refused)) => ProbeResult::Refused,
         Err(_) => ProbeResult::Failed,
     }

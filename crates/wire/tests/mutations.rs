@@ -169,6 +169,7 @@ fn sealed_requests_with_wrong_members() {
         "_dir_list",
         "_symlink_list",
         "_file_envs",
+        "_saltern_notice",
         "_master_opts",
         "_master_tops",
         "_file_recv",

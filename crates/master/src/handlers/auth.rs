@@ -260,11 +260,16 @@ fn shut_out(shared: &Shared, request: &AuthRequest, refusal: &server::Refusal) -
 }
 
 fn notice(shared: &Shared, request: &AuthRequest) -> Notice {
+    notice_to(shared, request.asker.as_ref().is_some_and(|asker| asker.standby))
+}
+
+/// What this master says of itself now, to a minion that uses it or only stands by.
+pub(super) fn notice_to(shared: &Shared, standby: bool) -> Notice {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let minions = shared.presence.connections() as u64;
     // Who only stands by comes when another master has died, and not alone: what it is told now
     // holds then, so it counts all who have signed in here.
-    let crowd = match request.asker.as_ref().is_some_and(|asker| asker.standby) {
+    let crowd = match standby {
         true => minions.max(shared.pki.seen() as u64),
         false => minions,
     };

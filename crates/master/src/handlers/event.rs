@@ -45,7 +45,7 @@ fn fire_one(shared: &Shared, from: &Caller, tag: &str, data: Map) {
             shared.readiness.note(&from.id, tag, &data);
         }
         if tag.ends_with(RETURNS_DROPPED) {
-            let count = data.get("count").and_then(Value::as_int).unwrap_or(1);
+            let count = data.get("data").and_then(|said| said.get("count")?.as_int()).unwrap_or(1);
             // No minion has that many, whatever it says.
             shared.counters.minion_dropped(u64::try_from(count).unwrap_or(1).min(1 << 20));
         }

@@ -93,6 +93,7 @@ async fn serve_value(shared: &Arc<Shared>, from: &Caller, command: MinionCommand
         MinionCommand::DirList(wanted) => files::dirs(shared, wanted).await,
         MinionCommand::SymlinkList(wanted) => files::symlinks(shared, wanted).await,
         MinionCommand::FileEnvs => files::envs(shared).await,
+        MinionCommand::Notice => Ok(Value::Map(auth::notice_to(shared, false).to_map(None))),
         MinionCommand::FileRecv(piece) => files::receive(shared, from, piece).await,
         MinionCommand::MasterOpts { env_only } => options::serve(shared, env_only).await,
         MinionCommand::RevokeAuth { preserve_minion_cache } => {

@@ -6,6 +6,9 @@ use saltern_value::{Map, Value};
 use super::fields::{FieldError, Fields};
 use super::parse::jid;
 
+/// The command of [`MinionCommand::Notice`].
+pub const NOTICE: &str = "_saltern_notice";
+
 /// A command with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MinionCommand {
@@ -46,6 +49,9 @@ pub enum MinionCommand {
     SymlinkList(FileList),
     /// `_file_envs`
     FileEnvs,
+    /// `_saltern_notice`, which Salt does not know: what a master says of itself at a sign-in, as it is
+    /// now.
+    Notice,
     /// `_master_opts`
     MasterOpts {
         /// Only the options about environments.
@@ -292,6 +298,7 @@ impl MinionCommand {
             "_dir_list" => MinionCommand::DirList(FileList::parse(&mut f)?),
             "_symlink_list" => MinionCommand::SymlinkList(FileList::parse(&mut f)?),
             "_file_envs" => MinionCommand::FileEnvs,
+            NOTICE => MinionCommand::Notice,
             "_master_opts" => MinionCommand::MasterOpts { env_only: f.truth("env_only") },
             "_master_tops" | "_ext_nodes" => {
                 MinionCommand::MasterTops { opts: f.map("opts")?.unwrap_or_default() }
@@ -329,6 +336,7 @@ impl MinionCommand {
             MinionCommand::DirList(_) => "_dir_list",
             MinionCommand::SymlinkList(_) => "_symlink_list",
             MinionCommand::FileEnvs => "_file_envs",
+            MinionCommand::Notice => NOTICE,
             MinionCommand::MasterOpts { .. } => "_master_opts",
             MinionCommand::MasterTops { .. } => "_master_tops",
             MinionCommand::FileRecv(_) => "_file_recv",

@@ -10,6 +10,6 @@ pub use clear::{ClearCommand, Credentials, Publish, Runner, Unverified, Wheel};
 pub use fields::FieldError;
 pub use minion::{
     Event, FileList, FilePath, FileRecv, Mine, MineFun, MineGet, MinionCommand, MinionEvent,
-    MinionPub, MinionRunner, Pillar, Return, ReturnJid, ServeFile,
+    MinionPub, MinionRunner, NOTICE, Pillar, Return, ReturnJid, ServeFile,
 };
 pub use root_key::{AuthFailed, RootKeys};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use saltern_value::{Map, Value};
 
-use super::trust::VerificationKey;
+use super::trust::Trust;
 use crate::auth::{SALTERN, VERIFY_MAX, finger_on_wire};
 
 /// Longest time a master may ask us to stay away: it must not be able to lock us out.
@@ -44,7 +44,13 @@ pub struct Hints {
 impl Hints {
     /// Reads what can be read; what makes no sense is left out.
     pub(super) fn of(inner: &Map) -> Self {
-        let Some(map) = inner.get(SALTERN).and_then(Value::as_map) else { return Hints::default() };
+        inner.get(SALTERN).map_or_else(Hints::default, Hints::of_notice)
+    }
+
+    /// Reads the answer to [`crate::command::NOTICE`] in the same way.
+    #[must_use]
+    pub fn of_notice(notice: &Value) -> Self {
+        let Some(map) = notice.as_map() else { return Hints::default() };
         let text = |name: &str| {
             let text = map.get_str(name).filter(|text| !text.is_empty() && text.len() <= TEXT);
             text.map(str::to_owned)
@@ -64,16 +70,17 @@ impl Hints {
         }
     }
 
-    /// What we add to a request: our version, whether we only want to be ready for later, and
-    /// the fingerprints of the verification keys we hold, so that a master in the middle of a
-    /// roll-over signs with one of them.
-    pub(super) fn asked(standby: bool, verification_keys: &[VerificationKey]) -> Map {
+    /// What we add to a request: our version, whether we only want to be ready for later, and,
+    /// when we verify, the fingerprints of the verification keys we hold, so that a master in the
+    /// middle of a roll-over signs with one of them, and knows of who holds none.
+    pub(super) fn asked(standby: bool, trust: &Trust) -> Map {
         let mut map = Map::from([
             ("version", Value::from(env!("CARGO_PKG_VERSION"))),
             ("standby", Value::from(standby)),
         ]);
-        if !verification_keys.is_empty() {
-            let fingers = verification_keys.iter().take(VERIFY_MAX).map(|v| finger_on_wire(&v.key));
+        if trust.verify_master_pubkey_sign {
+            let keys = trust.verification_keys.iter().take(VERIFY_MAX);
+            let fingers = keys.map(|v| finger_on_wire(&v.key));
             map.insert("verify", fingers.collect::<Vec<String>>());
         }
         map
