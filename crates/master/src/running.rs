@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use saltern_base::Jid;
 use saltern_value::{Map, Value};
 use tokio::task::JoinSet;
+
+use crate::context::lock;
 
 /// Runners at a time. Each may wait long (for minions), so the number is generous.
 const MAX_RUNNERS: usize = 256;
@@ -76,8 +78,4 @@ impl Drop for Listed {
     fn drop(&mut self) {
         lock(&self.list).remove(&self.jid);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! The minion's own event bus: what others fire there that the minion has to act on.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use saltern_event::{Event, Subscription, tags};
 use saltern_modules::Refresh;
@@ -46,7 +47,8 @@ fn forward(core: &Core, data: &Map) {
         }
     }
     if load.get("tag").is_none() && load.get("events").is_none() {
-        log::debug!("A fire_master event has neither tag nor events and is dropped");
+        log::warn!("A fire_master event has neither tag nor events and is dropped");
+        core.no_events.fetch_add(1, Ordering::Relaxed);
         return;
     }
     to_all(core, |slot| core.send_event(slot, load.clone()));

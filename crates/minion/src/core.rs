@@ -1,5 +1,6 @@
 //! What all parts of a running minion share: facts, connections, jobs, returns, the bus.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -48,6 +49,10 @@ pub(crate) struct Core {
     pub(crate) runtime: tokio::runtime::Handle,
     /// The way of returns and events to a master.
     pub(crate) returns: Returns,
+    /// Publications that could not be opened, and so not looked at, since the start.
+    pub(crate) unread: AtomicUsize,
+    /// Events for a master that others on this machine fired, and that are none.
+    pub(crate) no_events: AtomicUsize,
 }
 
 /// The place of one connection: the only one, or one for each hot master.
@@ -103,6 +108,8 @@ impl Core {
             raw: parts.raw,
             runtime: tokio::runtime::Handle::current(),
             returns: Returns::open(&parts.access.opts.cachedir, settings.spool_items),
+            unread: AtomicUsize::new(0),
+            no_events: AtomicUsize::new(0),
             access: parts.access,
         })
     }

@@ -270,6 +270,12 @@ fn minions_are_moved_by_hand_and_stay_where_nobody_else_takes_them() {
     assert_eq!(shown["last_switch"]["from"], json!(one), "{shown}");
     assert_eq!(shown["last_switch"]["reason"], "asked to leave", "{shown}");
     assert!(shown["spool_depth"].is_u64() && shown["since"].is_string(), "{shown}");
+    assert_eq!(shown["lost"]["returns"], 0, "{shown}");
+    minion.call(&["event.fire", "{nothing: 1}", "fire_master"]);
+    wait::until("what is no event to be counted", || {
+        let shown = minion.call(&["--out", "json", "failover.status"]).json()["local"].clone();
+        (shown["lost"]["events_malformed"] == 1).then_some(())
+    });
 
     let back = minion.call(&["--local", "--out", "json", "failover.switch", &one]).json();
     assert_eq!(back["local"]["result"], true, "{back}");

@@ -1,6 +1,7 @@
 //! `salt-run manage.health`: all is well with a fleet at work, and what was lost or refused over a
-//! real socket is told, with the way out and exit status 1.
+//! real socket is told, with the way out and exit status 1; the file for monitoring.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -130,4 +131,31 @@ fn what_a_minion_without_a_key_sends_is_refused_and_counted() {
     // Nobody lost anything that this master had promised to keep.
     let (told, _) = health(&master);
     assert_eq!(told["lines"]["refused_no_session_opens_it"]["state"], "ok", "{told}");
+}
+
+#[test]
+fn the_file_for_monitoring_is_tried_again_until_it_can_be_written() {
+    let fleet = fleet();
+    // Below root_dir, like all paths.
+    let mut master = alone(&fleet, "health_file: /later/health.prom");
+    wait::until("the option to be named", || {
+        master.process().printed().contains("option 'health_file'").then_some(())
+    });
+    let dir = master.root().join("later");
+    fs::create_dir(&dir).unwrap();
+    let text = wait::until("the file", || fs::read_to_string(dir.join("health.prom")).ok());
+    // A whole one: each line is a remark, or a name with a number.
+    let is_remark = |line: &str| line.starts_with("# HELP ") || line.starts_with("# TYPE ");
+    let is_sample = |line: &str| {
+        let (name, number) = line.split_once(' ').unwrap_or_default();
+        name.starts_with("saltern_master_") && number.parse::<f64>().is_ok()
+    };
+    let odd: Vec<_> = text.lines().filter(|line| !is_remark(line) && !is_sample(line)).collect();
+    assert!(odd.is_empty() && text.ends_with('\n'), "{odd:?}");
+    assert!(text.contains("\nsaltern_master_publications_lost_total 0\n"), "{text}");
+    // Maybe it is being written once more.
+    wait::until("nothing else to be left behind", || {
+        let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        (names == ["health.prom"]).then_some(())
+    });
 }

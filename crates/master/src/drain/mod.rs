@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use saltern_base::{MinionId, atomic_file};
@@ -17,7 +17,7 @@ use saltern_value::{Map, Value, json};
 use saltern_wire::auth::server::{Asker, AuthRequest, Refusal, Why};
 use tokio::sync::{RwLock, watch};
 
-use crate::context::Shared;
+use crate::context::{Shared, lock};
 pub(crate) use work::run;
 
 /// The file with the wish, in `cachedir`.
@@ -253,10 +253,6 @@ impl Wish {
         let to = map.get_str("to").map(str::to_owned);
         Some(Wish { since, to, within: seconds("within")? })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

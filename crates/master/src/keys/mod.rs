@@ -4,13 +4,14 @@
 pub(crate) mod autosign;
 pub(crate) mod signing;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SealKey};
 use saltern_store::pki::MasterKeys;
 use saltern_wire::auth::server::{AuthRequest, SharedKey};
 
 use self::signing::Signing;
+use crate::context::lock;
 
 /// How accepted minions get `pub_sig` (failover.md §6).
 pub(crate) enum SignatureSource {
@@ -83,8 +84,4 @@ impl Keys {
 
 fn fresh(master: &PrivateKey) -> Result<Arc<SharedKey>, CryptoError> {
     Ok(Arc::new(SharedKey::new(master, SealKey::generate()?)?))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use saltern_failover::LossReason;
 use saltern_transport::zeromq::{Lost, LostReason, Subscriber};
-use saltern_wire::publish::OpenError;
+use saltern_wire::publish::{Dropped, OpenError};
 
 use crate::core::Core;
 use crate::jobs;
@@ -120,6 +120,10 @@ impl Reader {
             Ok(payload) => payload,
             Err(why) => {
                 log::debug!("A publication of {} is dropped: {why}", self.link.name());
+                // Stock's topics are prefixes: now and then one comes along that is another's.
+                if why != Dropped::OtherTopic {
+                    self.core.unread.fetch_add(1, Ordering::Relaxed);
+                }
                 return Ok(());
             }
         };
@@ -140,6 +144,7 @@ impl Reader {
                 }
                 Err(error) => {
                     log::warn!("From {}: {error}", self.link.name());
+                    self.core.unread.fetch_add(1, Ordering::Relaxed);
                     return Ok(());
                 }
             }

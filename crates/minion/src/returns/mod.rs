@@ -35,6 +35,8 @@ pub(crate) struct Returns {
     /// Items that the sender holds, and those among them that are not on disk yet.
     held: AtomicUsize,
     unwritten: AtomicUsize,
+    /// Those that were given up, since the start.
+    lost: AtomicUsize,
     most: usize,
 }
 
@@ -73,6 +75,7 @@ impl Returns {
             changed: Notify::new(),
             held: AtomicUsize::new(0),
             unwritten: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
             most: most.max(INBOX_LEAST),
         }
     }
@@ -92,6 +95,7 @@ impl Returns {
             {
                 let (what, bytes) = (oldest.what(), oldest.weight());
                 inbox.dropped.push(Dropped { what, bytes, closes: oldest.closes });
+                self.note_lost(1);
             }
         }
         self.changed.notify_one();
@@ -119,6 +123,16 @@ impl Returns {
     /// How many no master has acknowledged yet.
     pub(crate) fn depth(&self) -> usize {
         self.inbox().items.len() + self.held.load(Ordering::Relaxed)
+    }
+
+    /// Items are given up: no master will get them.
+    fn note_lost(&self, count: usize) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many were given up since the start.
+    pub(crate) fn lost(&self) -> usize {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Whether everything is on disk, as far as it can be.

@@ -302,6 +302,7 @@ impl Sender {
         for parcel in parcels {
             let Some(held) = self.forget(parcel) else { continue };
             log::error!("The {} is dropped: {why}", held.what);
+            self.core.returns.note_lost(1);
             self.dropped.push(held.what);
             self.dropped_bytes += held.bytes;
         }
@@ -322,8 +323,7 @@ impl Sender {
 
     /// Says so to whoever listens here, and to a master as soon as there is one.
     fn tell_dropped(&mut self) {
-        let connected = self.core.any_link(0).is_some();
-        if self.dropped.is_empty() || !connected || !self.telling.is_empty() {
+        if self.dropped.is_empty() || !self.telling.is_empty() || self.core.any_link(0).is_none() {
             return;
         }
         let dropped = std::mem::take(&mut self.dropped);

@@ -1,6 +1,7 @@
 //! The view of a running minion as a mapping: what `failover.status` returns and the state file
 //! holds, and, without times of day, what masters are told.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use saltern_base::time::stamp;
@@ -127,12 +128,24 @@ pub(crate) fn shown(core: &Core) -> Map {
         ("last_switch", last_switch(core, &views, now).map_or(Value::Nil, switch_shown)),
         ("probe_latency_ms", latency(&views).map_or(Value::Nil, millis)),
         ("spool_depth", count(spool_depth(core))),
+        ("lost", lost(core)),
     ]);
     let places = places(core, &views, now);
     all.insert("if_master_dies", outlook(&places));
     let masters: Map = places.into_iter().map(|p| (p.name.clone(), place_shown(p))).collect();
     all.insert("masters", masters);
     all
+}
+
+/// What did not come to where it should, since the start of this minion.
+fn lost(core: &Core) -> Value {
+    let events = core.bus.dropped() + core.bus.refused();
+    Value::from_iter([
+        ("returns", count(core.returns.lost())),
+        ("publications", count(core.unread.load(Ordering::Relaxed))),
+        ("events", i64::try_from(events).unwrap_or(i64::MAX).into()),
+        ("events_malformed", count(core.no_events.load(Ordering::Relaxed))),
+    ])
 }
 
 /// The same where no minion runs, and nothing is known of a former one.

@@ -90,6 +90,7 @@ pub(crate) fn brief(all: &Map) -> Map {
         "last_switch",
         "probe_latency_ms",
         "spool_depth",
+        "lost",
     ];
     wanted.into_iter().filter_map(|key| Some((key, all.get(key)?.clone()))).collect()
 }
