@@ -143,9 +143,8 @@ impl Access {
         let crypto = |e| NotSignedIn::Failed(SignInError::from(Failure::Crypto(e)));
         let standby = purpose == Purpose::Standby;
         let trust = self.keys.trust(master, self.settings.hash_type);
-        let holds = &trust.verification_keys;
         let (sign_in, body) =
-            SignIn::begin_as(&self.identity, &cached, self.autosign.as_ref(), standby, holds)
+            SignIn::begin_as(&self.identity, &cached, self.autosign.as_ref(), standby, &trust)
                 .map_err(crypto)?;
         let answer = requester.request(body, self.settings.auth_timeout).await?;
         match sign_in.finish(&trust, &answer).map_err(NotSignedIn::Failed)? {

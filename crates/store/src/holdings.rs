@@ -20,6 +20,8 @@ const MAX: usize = 16;
 pub enum Source {
     /// The minion, in its last sign-in.
     Minion,
+    /// The minion too: it verifies, and has no key to do it with.
+    MinionWithoutKey,
     /// The operator.
     Operator,
 }
@@ -42,6 +44,7 @@ pub fn read(cachedir: &Path, id: &MinionId) -> Result<Option<Holding>, StoreErro
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let source = match lines.next() {
         Some("minion") => Source::Minion,
+        Some("minion without key") => Source::MinionWithoutKey,
         Some("operator") => Source::Operator,
         _ => return Ok(None),
     };
@@ -58,6 +61,7 @@ pub fn write(cachedir: &Path, id: &MinionId, holding: &Holding) -> Result<(), St
     make_dir(&dir, 0o700)?;
     let mut text = String::from(match holding.source {
         Source::Minion => "minion\n",
+        Source::MinionWithoutKey => "minion without key\n",
         Source::Operator => "operator\n",
     });
     for finger in holding.fingers.iter().filter(|finger| !finger.contains('\n')).take(MAX) {
@@ -97,7 +101,7 @@ mod tests {
         let scratch = Scratch::new();
         let id = MinionId::parse("web1").unwrap();
         assert_eq!(read(scratch.path(), &id).unwrap(), None);
-        for source in [Source::Minion, Source::Operator] {
+        for source in [Source::Minion, Source::MinionWithoutKey, Source::Operator] {
             let holding = Holding { source, fingers: vec!["aa:bb".into()] };
             write(scratch.path(), &id, &holding).unwrap();
             assert_eq!(read(scratch.path(), &id).unwrap(), Some(holding));

@@ -84,6 +84,11 @@ fn the_signing_pair_rolls_over_and_every_minion_can_verify_at_any_time() {
     signs_in(&late);
     let (code, waits) = rotate(&master, &[]);
     assert_eq!((code, ids(&waits, "behind")), (1, vec!["late".into()]), "{waits}");
+    // One that verifies and holds no key at all is no better off.
+    fs::remove_file(late.pki().join("master_sign.pub")).unwrap();
+    assert_ne!(late.call(&["test.ping"]).code, 0);
+    let (code, waits) = rotate(&master, &[]);
+    assert_eq!((code, ids(&waits, "behind")), (1, vec!["late".into()]), "{waits}");
     fs::copy(file("master_sign.pub"), late.pki().join("master_sign.pub")).unwrap();
     signs_in(&late);
     let (code, end) = rotate(&master, &[]);

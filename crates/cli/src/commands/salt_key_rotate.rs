@@ -225,7 +225,7 @@ impl Fleet {
     }
 }
 
-/// A minion that says it holds none does not verify, and any key is right for it.
+/// A minion that does not verify holds none, and any key is right for it.
 fn holds(known: &Holding, needed: &str) -> bool {
     known.fingers.iter().any(|finger| finger.eq_ignore_ascii_case(needed))
         || (known.source == Source::Minion && known.fingers.is_empty())

@@ -22,7 +22,7 @@ pub(crate) struct Signing {
     cachedir: PathBuf,
     current: Mutex<Current>,
     /// What each minion said last, so that only changes are written.
-    said: Mutex<HashMap<MinionId, Vec<String>>>,
+    said: Mutex<HashMap<MinionId, Holding>>,
 }
 
 struct Current {
@@ -101,22 +101,27 @@ impl Signing {
     /// The fingerprints of the keys this minion can check signatures with.
     fn held(&self, request: &AuthRequest) -> Vec<String> {
         let Some(asker) = &request.asker else { return self.told(&request.id) };
-        let repeated = lock(&self.said).get(&request.id) == Some(&asker.verify);
+        let fingers = asker.verify.clone().unwrap_or_default();
+        let source = match &asker.verify {
+            Some(keys) if keys.is_empty() => Source::MinionWithoutKey,
+            _ => Source::Minion,
+        };
+        let holding = Holding { source, fingers: fingers.clone() };
+        let repeated = lock(&self.said).get(&request.id) == Some(&holding);
         if !repeated {
-            self.remember(&request.id, &asker.verify);
+            self.remember(&request.id, holding);
         }
-        asker.verify.clone()
+        fingers
     }
 
-    fn remember(&self, id: &MinionId, fingers: &[String]) {
-        let holding = Holding { source: Source::Minion, fingers: fingers.to_vec() };
+    fn remember(&self, id: &MinionId, holding: Holding) {
         let known = holdings::read(&self.cachedir, id).ok().flatten();
         let written = match known.as_ref() == Some(&holding) {
             true => Ok(()),
             false => holdings::write(&self.cachedir, id, &holding),
         };
         match written {
-            Ok(()) => drop(lock(&self.said).insert(id.clone(), holding.fingers)),
+            Ok(()) => drop(lock(&self.said).insert(id.clone(), holding)),
             Err(error) => log::warn!("The verification keys of {id} are not remembered: {error}"),
         }
     }

@@ -9,7 +9,7 @@ use saltern_value::{Map, Value};
 
 use super::error::{Failure, SignInError};
 use super::hints::Hints;
-use super::trust::{Known, Presented, Trust, VerificationKey, Warning};
+use super::trust::{Known, Presented, Trust, Warning};
 use crate::auth::{Identity, SALTERN, aes_digest};
 use crate::{envelope, limits};
 
@@ -111,11 +111,11 @@ impl SignIn {
         cached: &CachedKey,
         autosign_grains: Option<&Map>,
     ) -> Result<(Self, Vec<u8>), CryptoError> {
-        Self::begin_as(identity, cached, autosign_grains, false, &[])
+        Self::begin_as(identity, cached, autosign_grains, false, &Trust::default())
     }
 
     /// As [`SignIn::begin`]; `standby` tells a Saltern master that we only want to be ready to
-    /// come, and are served elsewhere; `verification_keys` which signatures we can check.
+    /// come, and are served elsewhere; `trust` which signatures we can check.
     ///
     /// # Errors
     /// When OpenSSL fails.
@@ -124,7 +124,7 @@ impl SignIn {
         cached: &CachedKey,
         autosign_grains: Option<&Map>,
         standby: bool,
-        verification_keys: &[VerificationKey],
+        trust: &Trust,
     ) -> Result<(Self, Vec<u8>), CryptoError> {
         let known = cached.known();
         let nonce = random_nonce()?;
@@ -135,7 +135,7 @@ impl SignIn {
             ("enc_algo", identity.enc_algo().name()),
             ("sig_algo", identity.sig_algo().name()),
         ]);
-        load.insert(SALTERN, Hints::asked(standby, verification_keys));
+        load.insert(SALTERN, Hints::asked(standby, trust));
         if let Some(grains) = autosign_grains {
             load.insert("autosign_grains", grains.clone());
         }

@@ -19,8 +19,8 @@ pub struct Asker {
     /// It stays with the master it has and only makes sure that it could come here.
     pub standby: bool,
     /// The fingerprints of the keys it can check a master's key with, as
-    /// [`crate::auth::finger_on_wire`] writes them.
-    pub verify: Vec<String>,
+    /// [`crate::auth::finger_on_wire`] writes them; `None` when it does not check.
+    pub verify: Option<Vec<String>>,
 }
 
 impl Asker {
@@ -30,9 +30,10 @@ impl Asker {
         let map = load.get(SALTERN)?.as_map()?;
         let version = map.get_str("version").filter(|text| text.len() <= TEXT_MAX)?.to_owned();
         let standby = map.get("standby").is_some_and(Value::truthy);
-        let fingers = map.get("verify").and_then(Value::as_list).unwrap_or_default();
-        let fingers = fingers.iter().take(VERIFY_MAX).filter_map(Value::as_str);
-        let verify = fingers.filter(|text| text.len() <= TEXT_MAX).map(str::to_owned).collect();
+        let verify = map.get("verify").and_then(Value::as_list).map(|fingers| {
+            let fingers = fingers.iter().take(VERIFY_MAX).filter_map(Value::as_str);
+            fingers.filter(|text| text.len() <= TEXT_MAX).map(str::to_owned).collect()
+        });
         Some(Asker { version, standby, verify })
     }
 }
@@ -165,7 +166,7 @@ mod tests {
         let map = Map::from([("version", Value::from("1")), ("standby", true.into())]);
         assert_eq!(
             Asker::parse(&under(map)),
-            Some(Asker { version: "1".into(), standby: true, verify: Vec::new() })
+            Some(Asker { version: "1".into(), standby: true, verify: None })
         );
     }
 }
