@@ -69,6 +69,13 @@ fn ours_and_stock_minions_leave_a_drained_master_and_return_their_jobs() {
     }
     let jid = start_job(&first, 5);
     let to = name(&second);
+    wait::until("the minion has told which masters it lists", || {
+        let state = salt_run(&first, &["manage.failover", "ask=False"]);
+        state.stdout.contains(&to).then_some(())
+    });
+    let nobody = salt_run(&first, &["master.drain", "--to", "nobody.example.org"]);
+    assert!(nobody.code == 1 && nobody.stdout.contains(&to), "{nobody:?}");
+    assert_eq!(status(&first)["draining"], false, "a name on nobody's list changes nothing");
     let drain = ["-t", "110", "master.drain", "--to", &to, "--within", "1", "--wait"];
     let (drained, there) = thread::scope(|scope| {
         let drained = scope.spawn(|| salt_run(&first, &drain));

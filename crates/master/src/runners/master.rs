@@ -1,5 +1,6 @@
 //! Runner `master`: empty this master for maintenance and take minions again (R17).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use saltern_value::{Map, Value};
@@ -75,6 +76,9 @@ fn begin(call: RunnerCall) -> RunnerFuture {
                 _ => return Err("to names no master; nothing was done".to_owned()),
             },
         };
+        if let Some(to) = &to {
+            listed(&call, to)?;
+        }
         call.shared.drain.begin(to, within).map_err(|e| format!("{e}; nothing was done"))?;
         if !call.args.truth("wait", false) {
             let text = match call.shared.drain.left().is_empty() {
@@ -88,6 +92,32 @@ fn begin(call: RunnerCall) -> RunnerFuture {
         }
         wait(&call, timeout).await
     })
+}
+
+/// Refuses a master of which every minion that reports knows nothing: nobody would go there. With
+/// no report there is nothing to compare it with.
+fn listed(call: &RunnerCall, to: &str) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for report in call.shared.readiness.all().into_values() {
+        names.extend(report.masters.into_iter().map(|master| master.name));
+    }
+    if names.is_empty() || names.iter().any(|name| is_same(name, to)) {
+        return Ok(());
+    }
+    let names = named(names.iter().map(String::as_str));
+    Err(format!("to={to} is on no minion's list, so nothing was done; there are: {names}"))
+}
+
+/// Whether minions take these for the same master: a name without a port stands for any port.
+fn is_same(name: &str, to: &str) -> bool {
+    let parts = |text: &str| match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.starts_with('[') => {
+            (host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>().ok())
+        }
+        _ => (text.trim_matches(['[', ']']).to_owned(), None),
+    };
+    let ((host, port), (wanted, wanted_port)) = (parts(name), parts(to));
+    name == to || host == wanted && (port.is_none() || wanted_port.is_none() || port == wanted_port)
 }
 
 /// Waits until the master is empty and tells meanwhile who is left.
