@@ -64,11 +64,11 @@ impl fmt::Display for Place {
 
 impl ConfigError {
     /// The exit status Salt's programs end with: 1 for files that cannot be read as a
-    /// configuration, 64 (usage) for values they refuse.
+    /// configuration, and for a `master_type` that is none; 64 (usage) for values they refuse.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         match self {
-            ConfigError::Refused { .. } => 64,
+            ConfigError::Refused { option, .. } if option != "master_type" => 64,
             _ => 1,
         }
     }
