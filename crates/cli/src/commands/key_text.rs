@@ -54,7 +54,11 @@ pub(crate) fn no_match(action: Action, pattern: &str, from: &[KeyState]) -> Stri
         Action::Delete => vec!["unaccepted"],
         _ => from.iter().map(name).collect(),
     };
-    format!("The key glob '{pattern}' does not match any {} keys.", states.join(", "))
+    let states = match states.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        one => one.concat(),
+    };
+    format!("The key glob '{pattern}' does not match any {states} keys.")
 }
 
 /// Asks on the terminal. An empty line agrees, but not to a deletion; the end of input refuses.

@@ -142,6 +142,10 @@ fn finish(
     if let Some(failure) = &outcome.failure {
         // Salt writes why there is no result to standard error, and nothing to standard output.
         let text = outcome.value.as_str().unwrap_or("the function failed");
+        let text = match text.strip_prefix("ERROR: ") {
+            Some(reason) => format!("Error running '{}': {reason}", call.fun),
+            None => text.to_owned(),
+        };
         writeln!(std::io::stderr(), "{text}")?;
         return Ok(match failure {
             CallFailure::NotAvailable => -1,

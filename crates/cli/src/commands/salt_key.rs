@@ -36,6 +36,9 @@ pub(crate) struct Args {
     log_file: LogFile,
     #[command(flatten)]
     wanted: Wanted,
+    // Salt's own book says `salt-key -F master`, and its tool takes no notice of the word.
+    #[arg(hide = true)]
+    ignored: Option<String>,
     /// Suppress output
     #[arg(short = 'q', long)]
     quiet: bool,
@@ -136,6 +139,9 @@ struct Wanted {
 }
 
 pub(crate) fn run(args: Args) -> Result<i32, Failure> {
+    if let Some(word) = args.ignored.as_ref().filter(|_| !args.wanted.finger_all) {
+        return Err(Failure::usage(format!("salt-key: '{word}' belongs to no option")));
+    }
     let loaded = load_master(&args.common.config_dir())?;
     let levels = Logging { log_level: args.log_level.clone(), files: args.log_file.clone() };
     logging::tool(&loaded.raw, &levels)?;
