@@ -26,7 +26,7 @@ pub(crate) enum Chosen {
     Master(commands::master::Args),
     Minion(commands::minion::Args),
     Salt(Box<commands::salt::Args>),
-    Key(commands::salt_key::Args),
+    Key(Box<commands::salt_key::Args>),
     Call(commands::salt_call::Args),
     Run(commands::salt_run::Args),
     Cp(commands::salt_cp::Args),
@@ -55,7 +55,7 @@ enum Saltern {
     /// Run functions on minions (salt)
     Salt(Box<commands::salt::Args>),
     /// Manage the keys of minions (salt-key)
-    Key(commands::salt_key::Args),
+    Key(Box<commands::salt_key::Args>),
     /// Run a function on this machine (salt-call)
     Call(commands::salt_call::Args),
     /// Run a function of the master (salt-run)
@@ -163,7 +163,7 @@ impl Chosen {
             Chosen::Master(args) => commands::master::run(args),
             Chosen::Minion(args) => commands::minion::run(args),
             Chosen::Salt(args) => commands::salt::run(*args),
-            Chosen::Key(args) => commands::salt_key::run(args),
+            Chosen::Key(args) => commands::salt_key::run(*args),
             Chosen::Call(args) => commands::salt_call::run(args),
             Chosen::Run(args) => commands::salt_run::run(args),
             Chosen::Cp(args) => commands::salt_cp::run(args),
