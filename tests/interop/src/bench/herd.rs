@@ -53,6 +53,8 @@ pub struct Kind<'a> {
     pub count: usize,
     /// More options of `saltern swarm`.
     pub extra: &'a [&'a str],
+    /// They get processor time after all others: in reality they are other machines.
+    pub aside: bool,
 }
 
 impl Herd {
@@ -69,7 +71,8 @@ impl Herd {
 
     /// Minions of one master, named `swarm-00000` and on.
     pub fn of(master: &Master, count: usize, extra: &[&str]) -> Self {
-        Herd::start(&Kind { masters: &[master], id: "swarm-{n:05}", first: 0, count, extra })
+        let id = "swarm-{n:05}";
+        Herd::start(&Kind { masters: &[master], id, first: 0, count, extra, aside: false })
     }
 
     /// Waits until all have been connected since `since`; how many are when the wait ends.
@@ -132,7 +135,13 @@ impl Drop for Herd {
 impl Process {
     fn start(kind: &Kind, first: usize, count: usize) -> Self {
         let masters: Vec<String> = kind.masters.iter().map(|m| m.address.to_string()).collect();
-        let mut command = Command::new(saltern());
+        let mut command = match kind.aside {
+            true => Command::new("nice"),
+            false => Command::new(saltern()),
+        };
+        if kind.aside {
+            command.args(["-n", "10"]).arg(saltern());
+        }
         command.args(["swarm", "--masters", &masters.join(","), "--json", "--id", kind.id]);
         command.args(["--first", &first.to_string(), "-n", &count.to_string()]);
         command.args(["--key-pool", &KEYS.to_string(), "--key-dir"]).arg(daemon::kept("keys"));

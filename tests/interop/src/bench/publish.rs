@@ -76,7 +76,8 @@ fn targeted(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> 
         let pace = pace(&master);
         let extra: Vec<&str> = ["--grains", grains].into_iter().chain(pace).collect();
         let masters: &[&Master] = &[&master];
-        Herd::start(&Kind { masters, id: "swarm-{n:05}", first, count, extra: &extra })
+        let id = "swarm-{n:05}";
+        Herd::start(&Kind { masters, id, first, count, extra: &extra, aside: false })
     };
     let herds = [start(0, size - FEW, &many), start(size - FEW, FEW, &few)];
     for herd in &herds {

@@ -17,6 +17,9 @@ const EXPLAINED: &[(&str, &str)] = &[
     // Programs that get no processor time for seconds, on a machine that is busy enough.
     ("subscribers_silent", ""),
     ("requests_waited", ""),
+    // Answers of a megabyte are longer than events may be; the job cache has them whole, and that is
+    // looked at.
+    ("events_trimmed", ""),
     // Keys are deleted while their minions ask for something.
     ("requests_failed", "KeysDeleted"),
 ];
