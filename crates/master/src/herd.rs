@@ -8,9 +8,10 @@
 //! - The queue is bounded. Our minions are told to come again as soon as they would wait longer
 //!   than their patience; real Salt's wait until the queue is full and are then told that the
 //!   master is, which sends them to their next one. These answers cost a signature each, half of
-//!   what a sign-in costs: they take a small share of the time and have a bounded queue of their
-//!   own, and who finds that full waits for a sign-in after all. What finds both full is told
-//!   `bad load` without a signature, comes again, and is counted.
+//!   what a sign-in costs: they have a bounded queue of their own that takes turns with the other,
+//!   so that who is sent away hears it before it gives up, and who finds that queue full waits for
+//!   a sign-in after all. What finds both full is told `bad load` without a signature, comes
+//!   again, and is counted.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -34,12 +35,14 @@ use crate::handlers::auth;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Refusals under way: as many as are signed within the patience of those who wait for them.
 const REFUSALS_MAX: usize = 2048;
-/// So many sign-ins come between two refusals while both wait.
-const SIGN_INS_PER_REFUSAL: u8 = 4;
+/// Nobody is told to come again sooner than this.
+const SOONEST: Duration = Duration::from_secs(1);
+/// Nor later.
+const LATEST: Duration = Duration::from_secs(60);
 /// How much lower the priority of the threads is (`nice`): they still get a fifth of a busy core.
 const NICER: i32 = 6;
 /// Weight of one more measurement in the mean service time.
-const WEIGHT: f64 = 0.1;
+const WEIGHT: f64 = 0.01;
 /// The mean service time until something was measured.
 const GUESS: Duration = Duration::from_millis(1);
 /// Longest id that gets a place of its own; longer ones are none.
@@ -53,10 +56,11 @@ struct Waiting {
 }
 
 /// What a thread is to do.
-enum Task {
-    Serve(Waiting),
-    /// Tell it to come again after this time.
-    Refuse(Waiting, Duration),
+#[derive(Debug, PartialEq)]
+enum Task<W> {
+    Serve(W),
+    /// Tell it to come again after this time, which is what is left of it.
+    Refuse(W, Duration),
 }
 
 /// What became of a request.
@@ -71,21 +75,23 @@ enum Entry {
 
 /// The queue of the sign-ins of one master.
 pub(crate) struct Herd {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Waiting>>,
     arrived: Condvar,
     longest: usize,
     workers: usize,
     hasher: RandomState,
 }
 
-#[derive(Default)]
-struct Queue {
+struct Queue<W> {
     /// The places in the order in which they came.
     order: VecDeque<String>,
-    waiting: HashMap<String, Waiting>,
-    refusals: VecDeque<(Waiting, Duration)>,
-    /// Sign-ins since the last refusal.
-    since_refusal: u8,
+    waiting: HashMap<String, W>,
+    /// With the moment at which each is to come again.
+    refusals: VecDeque<(W, Instant)>,
+    /// The first moment that was not promised yet to one who is to come again.
+    booked: Option<Instant>,
+    /// The last task was a refusal.
+    refused_last: bool,
     /// Mean time one thread needs for one sign-in.
     mean: Option<Duration>,
     closed: bool,
@@ -114,7 +120,7 @@ impl Herd {
     pub(crate) fn new(longest: usize) -> Arc<Self> {
         let cores = thread::available_parallelism().map_or(2, NonZero::get);
         Arc::new(Herd {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new()),
             arrived: Condvar::new(),
             longest: longest.max(1),
             workers: cores,
@@ -219,7 +225,7 @@ impl Herd {
     }
 
     /// The next task, when there is one; `None` when the master ends.
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<Task<Waiting>> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
@@ -232,21 +238,34 @@ impl Herd {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Waiting>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
+impl<W> Queue<W> {
+    fn new() -> Self {
+        Queue {
+            order: VecDeque::new(),
+            waiting: HashMap::new(),
+            refusals: VecDeque::new(),
+            booked: None,
+            refused_last: false,
+            mean: None,
+            closed: false,
+            count: Counts::default(),
+        }
+    }
+
     /// Finds a place for a request; gives back the one it replaces, or that has no place.
     fn enter(
         &mut self,
         place: String,
         ours: bool,
-        waiting: Waiting,
+        waiting: W,
         longest: usize,
         workers: usize,
-    ) -> (Entry, Option<Waiting>) {
+    ) -> (Entry, Option<W>) {
         if self.closed {
             return (Entry::Dropped, Some(waiting));
         }
@@ -263,30 +282,33 @@ impl Queue {
             return (Entry::Queued, None);
         }
         if self.refusals.len() < REFUSALS_MAX {
-            self.count.refused += 1;
-            self.refusals.push_back((waiting, retry_after(wait)));
+            let due = self.appointment(Instant::now(), workers);
+            self.refusals.push_back((waiting, due));
             return (Entry::Refused, None);
         }
         self.count.dropped += 1;
         (Entry::Dropped, Some(waiting))
     }
 
-    /// Refusals come between sign-ins, so that neither waits for all of the others.
-    fn next(&mut self) -> Option<Task> {
-        let refusal_first = self.since_refusal >= SIGN_INS_PER_REFUSAL;
-        if (refusal_first || self.order.is_empty())
-            && let Some((waiting, after)) = self.refusals.pop_front()
+    /// Refusals and sign-ins take turns, so that neither waits for all of the others. Who was to
+    /// be sent away is served after all when nobody waits any more.
+    fn next(&mut self) -> Option<Task<W>> {
+        if !self.refused_last
+            && !self.order.is_empty()
+            && let Some((waiting, due)) = self.refusals.pop_front()
         {
-            self.since_refusal = 0;
-            return Some(Task::Refuse(waiting, after));
+            self.refused_last = true;
+            self.count.refused += 1;
+            let after = due.saturating_duration_since(Instant::now());
+            return Some(Task::Refuse(waiting, after.max(SOONEST)));
         }
-        self.since_refusal = self.since_refusal.saturating_add(1);
+        self.refused_last = false;
         while let Some(place) = self.order.pop_front() {
             if let Some(waiting) = self.waiting.remove(&place) {
                 return Some(Task::Serve(waiting));
             }
         }
-        None
+        self.refusals.pop_front().map(|(waiting, _)| Task::Serve(waiting))
     }
 
     /// How long somebody waits behind `ahead` others.
@@ -294,6 +316,17 @@ impl Queue {
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         let workers = u32::try_from(workers).unwrap_or(1).max(1);
         self.mean().saturating_mul(ahead) / workers
+    }
+
+    /// When the next one who is sent away is to come again: when those who wait now and those who
+    /// were sent away before are served. So they come neither all at once nor after a pause in
+    /// which nobody is served.
+    fn appointment(&mut self, now: Instant, workers: usize) -> Instant {
+        let free = now + self.wait(self.order.len(), workers).max(SOONEST);
+        let booked = self.booked.map_or(free, |booked| booked.max(free));
+        let due = booked.min(now + LATEST);
+        self.booked = Some(due + self.wait(1, workers));
+        due
     }
 
     fn mean(&self) -> Duration {
@@ -305,12 +338,6 @@ impl Queue {
         self.mean = Some(mean.max(Duration::from_micros(1)));
         self.count.served += 1;
     }
-}
-
-/// When to come again: when those who wait now are served, but not all at the same moment.
-fn retry_after(wait: Duration) -> Duration {
-    let least = Duration::from_secs(1);
-    wait.max(least).mul_f64(1.0 + fastrand::f64() * 0.5).min(Duration::from_secs(60))
 }
 
 /// Runs what must not end the thread.
@@ -329,5 +356,76 @@ fn lower_priority() {
         .and_then(|now| rustix::process::setpriority_process(Some(thread), now + NICER));
     if let Err(error) = lowered {
         log::debug!("Sign-ins have the same priority as the rest: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKERS: usize = 2;
+
+    /// A queue with `waiting` sign-ins of 4 ms each, two at a time: 2 ms for each.
+    fn queue(waiting: usize) -> Queue<usize> {
+        let mut queue = Queue::new();
+        queue.mean = Some(Duration::from_millis(4));
+        for n in 0..waiting {
+            let (entry, none) = queue.enter(n.to_string(), false, n, 10_000, WORKERS);
+            assert_eq!((entry, none), (Entry::Queued, None));
+        }
+        queue
+    }
+
+    fn seconds(from: Instant, to: Instant) -> f64 {
+        (to - from).as_secs_f64()
+    }
+
+    #[test]
+    fn who_is_sent_away_comes_again_one_after_the_other_behind_those_who_wait() {
+        let (mut queue, now) = (queue(5000), Instant::now());
+        let due: Vec<f64> =
+            (0..1000).map(|_| seconds(now, queue.appointment(now, WORKERS))).collect();
+        assert!((due[0] - 10.0).abs() < 1e-6, "{}", due[0]);
+        assert!((due[999] - 12.0).abs() < 0.01, "{}", due[999]);
+        assert!(due.windows(2).all(|pair| pair[0] < pair[1]));
+        // What was promised long ago does not hold up who comes later.
+        let later = now + Duration::from_secs(100);
+        queue.order.clear();
+        assert_eq!(queue.appointment(later, WORKERS), later + SOONEST);
+        for _ in 0..100_000 {
+            assert!(queue.appointment(later, WORKERS) <= later + LATEST);
+        }
+    }
+
+    #[test]
+    fn only_those_of_ours_are_sent_away_who_would_wait_too_long() {
+        let mut queue = queue(4001);
+        assert_eq!(queue.enter("ours".into(), true, 1, 10_000, WORKERS), (Entry::Refused, None));
+        assert_eq!(queue.enter("theirs".into(), false, 2, 10_000, WORKERS), (Entry::Queued, None));
+        let (mut full, ours) = (self::queue(10), true);
+        assert_eq!(full.enter("a".into(), !ours, 1, 10, WORKERS), (Entry::Refused, None));
+        assert_eq!(full.enter("9".into(), ours, 2, 10, WORKERS), (Entry::Replaced, Some(9)));
+        full.refusals = (0..REFUSALS_MAX).map(|n| (n, Instant::now())).collect();
+        assert_eq!(full.enter("b".into(), ours, 3, 10, WORKERS), (Entry::Dropped, Some(3)));
+        assert_eq!(full.count.dropped, 1);
+    }
+
+    #[test]
+    fn refusals_and_sign_ins_take_turns_and_the_last_are_served_after_all() {
+        let mut queue = queue(2);
+        queue.refusals = (10..14).map(|n| (n, Instant::now())).collect();
+        let expected = [
+            Task::Refuse(10, SOONEST),
+            Task::Serve(0),
+            Task::Refuse(11, SOONEST),
+            Task::Serve(1),
+            Task::Serve(12),
+            Task::Serve(13),
+        ];
+        for task in expected {
+            assert_eq!(queue.next(), Some(task));
+        }
+        assert_eq!(queue.next(), None);
+        assert_eq!(queue.count.refused, 2);
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn serve(shared: &Shared, load: &Map, peer: SocketAddr) -> Vec<u8> {
 /// Tells a minion to come again after this time; computes a signature.
 pub(crate) fn refuse(shared: &Shared, load: &Map, peer: SocketAddr, after: Duration) -> Vec<u8> {
     let answer = read(shared, load, peer).and_then(|request| {
+        log::debug!("Too many sign in at once: {} is to come again after {after:.1?}", request.id);
         let refusal = server::Refusal { why: Why::Busy, retry_after: after, to: None };
         shut_out(shared, &request, &refusal)
     });
