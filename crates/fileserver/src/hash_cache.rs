@@ -1,19 +1,19 @@
-//! Digests of files, remembered while the file stays the same.
+//! Digests of files, remembered while the file stays the same. One that was changed a moment ago
+//! is read again: a change within the same tick of the file system's clock would not show.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use saltern_crypto::HashType;
 
+use crate::stamp::Stamp;
+
 /// Digests remembered; one takes about 200 bytes.
 const MAX: usize = 8192;
-
-/// Tells whether a file is the one that was hashed.
-type Stamp = (u64, u64, u64, i64, i64);
 
 #[derive(Debug)]
 pub(crate) struct HashCache {
@@ -34,13 +34,17 @@ impl HashCache {
     pub(crate) fn digest(&self, path: &Path) -> io::Result<String> {
         let file = File::open(path)?;
         // Of the open file, so that it is the stamp of what is read.
-        let stamp = stamp(&file.metadata()?);
+        let stamp = Stamp::of(&file.metadata()?);
         if let Some((known, digest)) = self.lock().get(path)
             && *known == stamp
         {
             return Ok(digest.clone());
         }
+        let settled = stamp.is_settled(SystemTime::now());
         let digest = self.hash_type.hex_digest_of(file)?;
+        if !settled {
+            return Ok(digest);
+        }
         let mut known = self.lock();
         if known.len() >= MAX
             && let Some(other) = known.keys().next().cloned()
@@ -54,8 +58,4 @@ impl HashCache {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, String)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn stamp(meta: &Metadata) -> Stamp {
-    (meta.ino(), meta.size(), meta.dev(), meta.mtime(), meta.mtime_nsec())
 }

@@ -7,10 +7,11 @@ mod ignore;
 mod locate;
 mod push;
 mod server;
+mod stamp;
 #[cfg(test)]
 mod testing;
 mod walk;
 
 pub use error::FileError;
 pub use push::{Push, PushSettings, Receiver};
-pub use server::{FileServer, Piece, Settings};
+pub use server::{FileServer, Piece, Settings, Whole};

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -14,6 +15,7 @@ use crate::FileError;
 use crate::hash_cache::HashCache;
 use crate::ignore::Ignore;
 use crate::locate::{Found, Roots};
+use crate::stamp::Stamp;
 use crate::walk::{self, Form, Rules};
 
 /// What the file server serves, and how (the master's options of the same names).
@@ -118,27 +120,29 @@ impl FileServer {
     /// asked.
     #[must_use]
     pub fn serve(&self, saltenv: &str, path: &str, offset: u64, gzip: Option<u32>) -> Value {
-        Piece::answer(self.piece(saltenv, path, offset), gzip)
+        Piece::answer(self.piece(saltenv, path, offset, false), gzip)
     }
 
     /// One chunk from byte `offset` on, open to be read. `None` when there is no such file or it
-    /// cannot be opened.
+    /// cannot be opened. `whole`: it is to tell of what it is a piece.
     #[must_use]
-    pub fn piece(&self, saltenv: &str, path: &str, offset: u64) -> Option<Piece> {
+    pub fn piece(&self, saltenv: &str, path: &str, offset: u64, whole: bool) -> Option<Piece> {
         let found = self.locate(saltenv, path)?;
-        let left = usize::try_from(found.meta.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let length = left.min(self.buffer_size);
-        let open = || -> io::Result<File> {
+        let open = || -> io::Result<Piece> {
             let mut file = File::open(&found.full)?;
+            // Of the open file: another may have taken its name since it was found.
+            let meta = file.metadata()?;
+            let left = usize::try_from(meta.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+            let length = left.min(self.buffer_size);
             if length > 0 {
                 file.seek(SeekFrom::Start(offset))?;
             }
-            Ok(file)
+            let whole = if whole { Whole::of(&meta) } else { None };
+            Ok(Piece { file, length, dest: found.rel.clone(), whole })
         };
-        let file = open()
+        open()
             .inspect_err(|error| log::warn!("cannot serve {}: {error}", found.full.display()))
-            .ok()?;
-        Some(Piece { file, length, dest: found.rel })
+            .ok()
     }
 
     /// `_file_list`: sorted paths of files that begin with `prefix` (empty: all).
@@ -213,6 +217,34 @@ pub struct Piece {
     pub length: usize,
     /// Its name below its root.
     pub dest: String,
+    /// What it is a piece of, when that was asked for.
+    pub whole: Option<Whole>,
+}
+
+/// A file as a whole. With it a minion knows the end of a file without asking for more, and that
+/// all pieces are of the same content without its hash, for which the master would have to read the
+/// file once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Another one for every other content, on one master.
+    pub version: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Whole {
+    /// `None` for a file that was changed a moment ago: a change that follows would not show.
+    fn of(meta: &Metadata) -> Option<Self> {
+        let stamp = Stamp::of(meta);
+        let settled = stamp.is_settled(SystemTime::now());
+        settled.then(|| Whole { version: stamp.to_string(), size: meta.len() })
+    }
+
+    /// Its fields in the answer to `_serve_file`.
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, Value); 2] {
+        [("version", Value::from(self.version.as_str())), ("size", Value::from(self.size))]
+    }
 }
 
 impl Piece {
@@ -221,7 +253,7 @@ impl Piece {
     pub fn answer(piece: Option<Self>, gzip: Option<u32>) -> Value {
         let nothing = || Value::from_iter([("data", ""), ("dest", "")]);
         let Some(piece) = piece else { return nothing() };
-        let dest = piece.dest.clone();
+        let (dest, whole) = (piece.dest.clone(), piece.whole.clone());
         let (data, level) = match piece.bytes(gzip.filter(|level| *level > 0)) {
             Ok(chunk) => chunk,
             Err(e) => {
@@ -232,6 +264,9 @@ impl Piece {
         let mut reply = Map::from([("data", Value::Bytes(data)), ("dest", Value::from(dest))]);
         if let Some(level) = level {
             reply.insert("gzip", level);
+        }
+        for (name, value) in whole.iter().flat_map(Whole::fields) {
+            reply.insert(name, value);
         }
         Value::Map(reply)
     }

@@ -197,3 +197,41 @@ fn only_regular_files_are_served() {
     assert_eq!(server.hash("base", "pipe"), Value::from(""));
     assert_eq!(server.serve("base", "pipe", 0, None).get("dest"), Some(&Value::from("")));
 }
+
+/// Files of the repository: nobody changed them a moment ago.
+#[test]
+fn a_piece_tells_of_what_file_it_is_one_when_asked() {
+    let roots = vec![("base".to_owned(), vec![env!("CARGO_MANIFEST_DIR").into()])];
+    let server = FileServer::new(Settings { buffer_size: 16, ..Settings::new(roots) }).unwrap();
+    let of = |at| server.piece("base", "Cargo.toml", at, true).unwrap().whole.unwrap();
+    let size = fs::metadata(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap().len();
+    assert_eq!(of(0).size, size);
+    assert_eq!(of(0), of(16));
+    assert_ne!(of(0), server.piece("base", "src/lib.rs", 0, true).unwrap().whole.unwrap());
+    assert_eq!(server.piece("base", "Cargo.toml", 0, false).unwrap().whole, None);
+    let answer = Piece::answer(server.piece("base", "Cargo.toml", 0, true), None);
+    assert_eq!(answer.get("size"), Some(&Value::from(size)));
+    assert_eq!(answer.get("version"), Some(&Value::from(of(0).version)));
+    let plain = server.serve("base", "Cargo.toml", 0, None);
+    assert_eq!((plain.get("size"), plain.get("version")), (None, None), "Salt's shape");
+}
+
+#[test]
+fn a_file_that_may_still_be_written_to_has_no_version_yet() {
+    let dir = tree();
+    let server = FileServer::new(settings(&dir)).unwrap();
+    let of = || server.piece("base", "top.sls", 0, true).unwrap().whole;
+    // Its time of change is that of its last change, whatever this machine's speed.
+    dir.file("one/top.sls", "new");
+    let begun = SystemTime::now();
+    let early = of();
+    assert!(early.is_none() || begun.elapsed().unwrap().as_secs() >= 1);
+    assert_eq!(server.hash("base", "top.sls"), hash_of("new"));
+    dir.file("one/top.sls", "NEW");
+    assert_eq!(server.hash("base", "top.sls"), hash_of("NEW"), "within the same tick");
+}
+
+fn hash_of(text: &str) -> Value {
+    let hsum = HashType::Sha256.hex_digest(text.as_bytes());
+    Value::from_iter([("hash_type", "sha256"), ("hsum", hsum.as_str())])
+}

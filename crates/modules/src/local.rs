@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use saltern_crypto::HashType;
-use saltern_fileserver::{FileServer, Settings};
+use saltern_fileserver::{FileServer, Piece, Settings};
 use saltern_value::{Map, Value};
 
 use crate::bind::to_text;
@@ -32,7 +32,8 @@ pub(crate) fn answer(load: &Map, opts: &Map) -> Result<Value, HostError> {
         "_serve_file" => {
             let at = number("loc").and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
             let gzip = number("gzip").and_then(|level| u32::try_from(level).ok());
-            server.serve(env, path, at, gzip)
+            let whole = load.get("whole").is_some_and(Value::truthy);
+            Piece::answer(server.piece(env, path, at, whole), gzip)
         }
         _ => return Err(HostError::NoMaster),
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use saltern_crypto::SealKey;
-use saltern_fileserver::{FileServer, Piece, Push};
+use saltern_fileserver::{FileServer, Piece, Push, Whole};
 use saltern_value::Value;
 use saltern_wire::command::{FileList, FilePath, FileRecv, ServeFile};
 use saltern_wire::session::server::Replier;
@@ -42,16 +42,17 @@ pub(super) async fn serve(
 
 /// A large piece is sealed while it is read.
 fn sealed(files: &FileServer, replier: &Replier, wanted: &ServeFile) -> Vec<u8> {
-    let ServeFile { file: FilePath { path, saltenv, .. }, loc, gzip } = wanted;
+    let ServeFile { file: FilePath { path, saltenv, .. }, loc, gzip, whole } = wanted;
     let gzip = gzip.and_then(|level| u32::try_from(level).ok()).filter(|level| *level > 0);
-    let mut piece = files.piece(saltenv, path, *loc);
+    let mut piece = files.piece(saltenv, path, *loc, *whole);
     if let (Some(large), None) = (piece.as_mut().filter(|p| p.length >= SealKey::LONG), gzip) {
-        match replier.piece(&mut large.file, large.length, &large.dest) {
+        let more: Vec<_> = large.whole.iter().flat_map(Whole::fields).collect();
+        match replier.piece(&mut large.file, large.length, &large.dest, &more) {
             Ok(answer) => return answer,
             // It was cut while it was read: once more, as it is now.
             Err(error) => log::debug!("{path} cannot be read as announced: {error}"),
         }
-        piece = files.piece(saltenv, path, *loc);
+        piece = files.piece(saltenv, path, *loc, *whole);
     }
     replier.value(&Piece::answer(piece, gzip))
 }

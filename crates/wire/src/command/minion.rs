@@ -215,6 +215,9 @@ pub struct ServeFile {
     pub loc: u64,
     /// Compress with this gzip level.
     pub gzip: Option<i64>,
+    /// Tell of what file it is a piece (`version`, `size`). Saltern's; a master of Salt does not
+    /// know it and answers without.
+    pub whole: bool,
 }
 
 /// A listing of the file server.

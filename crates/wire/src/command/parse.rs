@@ -113,7 +113,8 @@ impl ServeFile {
             Some(Value::Int(level)) => Some(level),
             Some(other) => return Err(f.wrong("gzip", "a compression level", Some(&other))),
         };
-        Ok(ServeFile { file: FilePath::parse(f)?, loc: f.size("loc")?.unwrap_or(0), gzip })
+        let whole = f.value("whole").is_some_and(|wanted| wanted.truthy());
+        Ok(ServeFile { file: FilePath::parse(f)?, loc: f.size("loc")?.unwrap_or(0), gzip, whole })
     }
 }
 

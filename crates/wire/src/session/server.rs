@@ -193,13 +193,20 @@ impl Replier {
     ///
     /// # Errors
     /// When the file has fewer, or cannot be read.
-    pub fn piece(&self, file: &mut impl Read, length: usize, dest: &str) -> io::Result<Vec<u8>> {
+    pub fn piece(
+        &self,
+        file: &mut impl Read,
+        length: usize,
+        dest: &str,
+        more: &[(&str, Value)],
+    ) -> io::Result<Vec<u8>> {
         let announced = u32::try_from(length).map_err(io::Error::other)?;
+        let fields = u32::try_from(more.len() + 2).map_err(io::Error::other)?;
         let nonce = self.nonce.as_deref();
         let text = |out: &mut Vec<u8>, text| encode_into(out, &Value::from(text), Encoding::OldRaw);
         let mut answer = self.session.long_answer(length + dest.len(), nonce)?;
         answer.write(|out| {
-            begin_map(out, 2);
+            begin_map(out, fields);
             text(out, "data");
             begin_raw(out, announced);
         })?;
@@ -207,6 +214,10 @@ impl Replier {
         answer.write(|out| {
             text(out, "dest");
             text(out, dest);
+            for (name, value) in more {
+                text(out, name);
+                encode_into(out, value, Encoding::OldRaw);
+            }
         })?;
         Ok(answer.finish()?)
     }

@@ -4,6 +4,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::goal::Goal;
 use super::master::{all_answer, minions};
@@ -72,6 +74,9 @@ impl Setup {
         all_answer(&mut publisher, size);
         let mib = if size == 1 { 100 } else { 4 };
         noise(&master.root().join("srv/salt/big"), mib);
+        // Files of a state tree are older than the moment in which a change would not show in
+        // their times, for which our master takes none of them at its word.
+        thread::sleep(Duration::from_secs(2));
         Setup { publisher, minions, master, fleet, mib }
     }
 

@@ -1,23 +1,17 @@
 //! The file client: asks the master (or, masterless, our own file roots) for files and keeps them
 //! in `<cachedir>/files`. A path a master names never leaves that directory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use saltern_crypto::HashType;
 use saltern_target::Glob;
 use saltern_value::{Map, Value};
 
-use super::window;
-use crate::bind::to_text;
 use crate::context::Context;
 use crate::error::Error;
-use crate::host::Host;
-
-/// A served chunk that unpacks to more than this is not one a master made.
-const MAX_CHUNK: u64 = 512 << 20;
 
 /// Where a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +79,7 @@ pub(super) fn pattern(text: Option<&str>) -> Result<Option<Pattern>, Error> {
 
 /// The file client of one call.
 pub(super) struct FileClient<'a> {
-    ctx: &'a Context<'a>,
+    pub(super) ctx: &'a Context<'a>,
 }
 
 impl<'a> FileClient<'a> {
@@ -97,7 +91,7 @@ impl<'a> FileClient<'a> {
         Ok(self.ctx.host().request(load, None)?)
     }
 
-    fn about(&self, cmd: &str, path: &str, env: &str) -> Result<Value, Error> {
+    pub(super) fn about(&self, cmd: &str, path: &str, env: &str) -> Result<Value, Error> {
         self.request(Map::from([("cmd", cmd), ("path", path), ("saltenv", env)]))
     }
 
@@ -131,7 +125,7 @@ impl<'a> FileClient<'a> {
             .ok_or_else(|| Error::exec("the option 'cachedir' is not set"))
     }
 
-    fn hash_type(&self) -> HashType {
+    pub(super) fn hash_type(&self) -> HashType {
         self.ctx.opt_str("hash_type").and_then(|n| HashType::parse(&n)).unwrap_or(HashType::Sha256)
     }
 
@@ -168,7 +162,7 @@ impl<'a> FileClient<'a> {
     }
 
     /// The place of a path in the cache.
-    fn cache_place(&self, env: &str, path: &str) -> Result<PathBuf, Error> {
+    pub(super) fn cache_place(&self, env: &str, path: &str) -> Result<PathBuf, Error> {
         let env = inside(env)?;
         if env.components().count() != 1 {
             return Err(Error::exec(format!("'{}' is no name of an environment", env.display())));
@@ -179,7 +173,7 @@ impl<'a> FileClient<'a> {
     /// A file in the cache, fetched when it is not there or differs.
     pub(super) fn cache(&self, url: &Url) -> Result<Option<PathBuf>, Error> {
         match url {
-            Url::Salt { .. } => self.fetch(url, None, true, None),
+            Url::Salt { .. } => Ok(self.fetch(url, None, true, None)?.path()),
             Url::Local(path) if !path.is_absolute() => {
                 Err(Error::exec(format!("Path '{}' is not absolute", path.display())))
             }
@@ -230,155 +224,9 @@ impl<'a> FileClient<'a> {
         found.sort();
         Ok(found.into())
     }
-
-    /// Fetches a file to `dest`, or into the cache. `None` when there is no such file, or the
-    /// directory of `dest` is missing and not to be made.
-    pub(super) fn fetch(
-        &self,
-        url: &Url,
-        dest: Option<&str>,
-        makedirs: bool,
-        gzip: Option<i64>,
-    ) -> Result<Option<PathBuf>, Error> {
-        let Url::Salt { path, env } = url else {
-            return Err(Error::exec("only files of salt:// can be fetched"));
-        };
-        let hash = self.about("_file_hash", path, env)?;
-        let Some(hsum) = hash.get("hsum").and_then(Value::as_str) else {
-            log::debug!("Could not find file '{path}' in saltenv '{env}'");
-            return Ok(None);
-        };
-        let kind =
-            hash.get("hash_type").and_then(Value::as_str).and_then(HashType::parse).ok_or_else(
-                || Error::exec(format!("the master names no known hash of '{path}'")),
-            )?;
-        let place = match dest {
-            Some(dest) => destination(dest, path),
-            None => self.cache_place(env, path)?,
-        };
-        if place.is_file() && hash_of(&place, kind).is_ok_and(|own| own == hsum) {
-            return Ok(Some(place));
-        }
-        if dest.is_none() {
-            make_private_dirs(&place)?;
-        } else if let Some(dir) = place.parent().filter(|d| !d.is_dir()) {
-            if !makedirs {
-                return Ok(None);
-            }
-            fs::create_dir_all(dir).map_err(|e| crate::exec::file::os_error(&e, dir))?;
-        }
-        let mode = if dest.is_none() { 0o600 } else { 0o666 };
-        self.download(path, env, gzip, &place, mode, (kind, hsum))?;
-        Ok(Some(place))
-    }
-
-    /// Downloads beside the place and renames when the hash is right: the place has the whole
-    /// file or none.
-    fn download(
-        &self,
-        path: &str,
-        env: &str,
-        gzip: Option<i64>,
-        place: &Path,
-        mode: u32,
-        (kind, hsum): (HashType, &str),
-    ) -> Result<(), Error> {
-        let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
-        let beside = place.with_file_name(format!(".{random}.tmp"));
-        let attempt = || -> Result<(), Error> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&beside)
-                .map_err(|e| crate::exec::file::os_error(&e, place))?;
-            let mut hasher = kind.hasher();
-            let (host, job) = (self.ctx.host(), self.ctx.job());
-            let ask = |at| chunk(host, path, env, at, gzip);
-            window::chunks(ask, |chunk| {
-                hasher.update(chunk);
-                file.write_all(chunk)?;
-                match job.ended_by() {
-                    Some(_) => Err(Error::exec("the job was ended")),
-                    None => Ok(()),
-                }
-            })?;
-            if hasher.finish_hex() != hsum {
-                return Err(Error::exec(format!(
-                    "the file '{path}' did not arrive as the master announced it"
-                )));
-            }
-            keep_mode(place, &file)?;
-            Ok(fs::rename(&beside, place)?)
-        };
-        attempt().inspect_err(|_| drop(fs::remove_file(&beside)))
-    }
 }
 
-/// One chunk from byte `at` on; empty behind the end.
-fn chunk(
-    host: &dyn Host,
-    path: &str,
-    env: &str,
-    at: u64,
-    gzip: Option<i64>,
-) -> Result<Vec<u8>, Error> {
-    let mut load = Map::from([
-        ("cmd", Value::from("_serve_file")),
-        ("path", Value::from(path)),
-        ("saltenv", Value::from(env)),
-        ("loc", Value::from(at)),
-    ]);
-    if let Some(level) = gzip.filter(|level| *level > 0) {
-        load.insert("gzip", level);
-    }
-    let mut answer = host.request(load, None)?;
-    // Taken out of the answer: a copy of each piece is as much work as writing it.
-    let data = match &mut answer {
-        Value::Map(reply) => reply.remove("data"),
-        _ => None,
-    };
-    let data = match data {
-        Some(Value::Bytes(data)) => data,
-        Some(Value::Str(text)) => text.into_bytes(),
-        _ => {
-            let words = to_text(&answer);
-            return Err(Error::exec(format!("the master does not serve '{path}': {words}")));
-        }
-    };
-    let packed = answer.get("gzip").is_some_and(Value::truthy) && !data.is_empty();
-    if packed { Ok(unpack(&data)?) } else { Ok(data) }
-}
-
-/// Unpacks gzip data, up to a limit.
-pub(super) fn unpack(data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    flate2::read::MultiGzDecoder::new(data).take(MAX_CHUNK + 1).read_to_end(&mut out)?;
-    if out.len() as u64 > MAX_CHUNK {
-        return Err(io::Error::other("the packed data is too large"));
-    }
-    Ok(out)
-}
-
-/// Where a file goes: below `dest` when that is a directory.
-fn destination(dest: &str, path: &str) -> PathBuf {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    if dest.ends_with('/') || Path::new(dest).is_dir() {
-        Path::new(dest).join(name)
-    } else {
-        PathBuf::from(dest)
-    }
-}
-
-/// A file that is replaced keeps its mode.
-fn keep_mode(place: &Path, new: &File) -> io::Result<()> {
-    match fs::metadata(place) {
-        Ok(old) => new.set_permissions(old.permissions()),
-        Err(_) => Ok(()),
-    }
-}
-
-fn hash_of(path: &Path, kind: HashType) -> io::Result<String> {
+pub(super) fn hash_of(path: &Path, kind: HashType) -> io::Result<String> {
     kind.hex_digest_of(File::open(path)?)
 }
 
@@ -391,7 +239,7 @@ fn private_dirs(dir: &Path) -> Result<(), Error> {
 }
 
 /// Makes the directories above a place in the cache. A file where a directory has to be goes.
-fn make_private_dirs(place: &Path) -> Result<(), Error> {
+pub(super) fn make_private_dirs(place: &Path) -> Result<(), Error> {
     let Some(dir) = place.parent() else { return Ok(()) };
     if dir.is_file() {
         fs::remove_file(dir)?;

@@ -1,6 +1,7 @@
 //! `cp`: files from the master's file server, files to the master, and files from `salt-cp`.
 
 mod client;
+mod fetch;
 mod push;
 mod recv;
 mod window;
@@ -8,6 +9,7 @@ mod window;
 use saltern_value::{Map, Value};
 
 use self::client::{FileClient, Url};
+use self::fetch::Fetched;
 use crate::bind::{Bound, to_text};
 use crate::context::Context;
 use crate::error::Error;
@@ -247,13 +249,12 @@ fn get_file(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     refuse_template(&args)?;
     let client = FileClient::new(ctx);
     let url = Url::parse(&args.text("path"), &saltenv(ctx, &args));
-    if !client.hash(&url)?.truthy() {
-        return Ok(Value::from(""));
-    }
     let gzip = args.opt_int("gzip")?;
     let dest = args.opt_text("dest");
-    let got = client.fetch(&url, dest.as_deref(), args.truthy("makedirs"), gzip)?;
-    Ok(path_or_false(got))
+    Ok(match client.fetch(&url, dest.as_deref(), args.truthy("makedirs"), gzip)? {
+        Fetched::NoFile => Value::from(""),
+        other => path_or_false(other.path()),
+    })
 }
 
 fn path_or_false(path: Option<std::path::PathBuf>) -> Value {
@@ -276,7 +277,7 @@ fn get_dir(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
         let to = std::path::Path::new(&dest).join(relative);
         let url = Url::Salt { path: file, env: env.clone() };
         let gzip = args.opt_int("gzip")?;
-        got.push(path_or_false(client.fetch(&url, to.to_str(), true, gzip)?));
+        got.push(path_or_false(client.fetch(&url, to.to_str(), true, gzip)?.path()));
     }
     got.sort_by_key(to_text);
     Ok(Value::List(got))
@@ -294,7 +295,8 @@ fn get_url(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
             Some(path.clone())
         }
         Url::Salt { .. } => {
-            client.fetch(&url, args.opt_text("dest").as_deref(), args.truthy("makedirs"), None)?
+            let dest = args.opt_text("dest");
+            client.fetch(&url, dest.as_deref(), args.truthy("makedirs"), None)?.path()
         }
         Url::Other(scheme) => return Err(client::unsupported(scheme)),
     };

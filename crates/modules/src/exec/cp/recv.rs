@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurpose;
 use saltern_value::{Map, Value};
 
-use super::client::unpack;
+use super::fetch::unpack;
 use crate::bind::{Bound, to_text};
 use crate::context::Context;
 use crate::error::Error;

@@ -23,6 +23,23 @@ fn chunk(data: &str) -> Value {
     Value::from_iter([("data", Value::Bytes(data.into())), ("dest", Value::from("x"))])
 }
 
+/// As [`chunk`], of a master that tells of what file it is one.
+fn chunk_of(version: &str, size: usize, data: &str) -> Value {
+    let Value::Map(mut answer) = chunk(data) else { unreachable!() };
+    answer.insert("version", version);
+    answer.insert("size", size as u64);
+    Value::Map(answer)
+}
+
+fn nothing() -> Value {
+    Value::from_iter([("data", ""), ("dest", "")])
+}
+
+fn commands(host: &TestHost) -> Vec<String> {
+    let requests = host.requests.lock().unwrap();
+    requests.iter().map(|load| load.get_str("cmd").unwrap().to_owned()).collect()
+}
+
 #[test]
 fn addresses_are_read() {
     let salt = |path: &str, env: &str| Url::Salt { path: path.into(), env: env.into() };
@@ -39,12 +56,11 @@ fn no_name_leads_out_of_the_cache() {
     }
     assert_eq!(inside("/a/./b").unwrap(), Path::new("a/b"));
     let host = Arc::new(TestHost::new());
-    host.answer(hash("x"));
     let got = run_on(&host, "cp.cache_file", &["salt://../../../etc/evil"]);
     assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
-    host.answer(hash("x"));
     let got = run_on(&host, "cp.cache_file", &["salt://a", "saltenv=../.."]);
     assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+    assert_eq!(commands(&host), [""; 0], "no master is asked for it");
     host.answer(Value::List(vec!["d/../../evil".into()]));
     let dest = host.dir.join("dest");
     let got = run_on(&host, "cp.get_dir", &["salt://d", &dest]);
@@ -55,7 +71,7 @@ fn no_name_leads_out_of_the_cache() {
 fn a_file_is_fetched_in_pieces_and_kept() {
     let host = Arc::new(TestHost::new());
     // Of unlike length: equal ones are asked for several at once (window.rs), in any order.
-    for answer in [hash("onetwo.."), chunk("one"), chunk("two.."), chunk("")] {
+    for answer in [chunk("one"), chunk("two.."), chunk(""), hash("onetwo..")] {
         host.answer(answer);
     }
     let place = run_on(&host, "cp.cache_file", &["salt://d/f"]).value;
@@ -74,16 +90,57 @@ fn a_file_is_fetched_in_pieces_and_kept() {
 }
 
 #[test]
+fn a_file_of_known_version_needs_no_hash_and_no_request_behind_its_end() {
+    let host = Arc::new(TestHost::new());
+    host.answer(chunk_of("1", 3, "one"));
+    let place = run_on(&host, "cp.cache_file", &["salt://f"]).value;
+    assert_eq!(std::fs::read_to_string(place.as_str().unwrap()).unwrap(), "one");
+    host.answer(chunk_of("1", 0, ""));
+    let empty = run_on(&host, "cp.cache_file", &["salt://empty"]).value;
+    assert_eq!(std::fs::read_to_string(empty.as_str().unwrap()).unwrap(), "");
+    assert_eq!(commands(&host), ["_serve_file"; 2]);
+    assert!(host.requests.lock().unwrap().iter().all(|load| load.get("whole").is_some()));
+}
+
+#[test]
+fn a_file_that_changes_on_the_way_is_judged_by_its_hash() {
+    let host = Arc::new(TestHost::new());
+    // Another version half way, as of another master: the same content all the same.
+    for answer in [chunk_of("1", 6, "one"), chunk_of("2", 6, "two"), hash("onetwo")] {
+        host.answer(answer);
+    }
+    let place = run_on(&host, "cp.cache_file", &["salt://same"]).value;
+    assert_eq!(std::fs::read_to_string(place.as_str().unwrap()).unwrap(), "onetwo");
+    // Other content: it is fetched again.
+    for answer in [chunk_of("1", 6, "one"), chunk_of("2", 6, "TWO"), hash("ONETWO")] {
+        host.answer(answer);
+    }
+    host.answer(chunk_of("2", 6, "ONETWO"));
+    let place = run_on(&host, "cp.cache_file", &["salt://other"]).value;
+    assert_eq!(std::fs::read_to_string(place.as_str().unwrap()).unwrap(), "ONETWO");
+    // Cut: what is there is less than its size.
+    for answer in [chunk_of("1", 6, "one"), chunk_of("1", 6, ""), hash("one")] {
+        host.answer(answer);
+    }
+    let place = run_on(&host, "cp.cache_file", &["salt://cut"]).value;
+    assert_eq!(std::fs::read_to_string(place.as_str().unwrap()).unwrap(), "one");
+}
+
+#[test]
 fn a_wrong_hash_leaves_nothing_behind() {
     let host = Arc::new(TestHost::new());
-    for answer in [hash("other"), chunk("one"), chunk("")] {
-        host.answer(answer);
+    // A file may have been changed meanwhile: it is tried twice.
+    for _ in 0..2 {
+        for answer in [chunk("one"), chunk(""), hash("other")] {
+            host.answer(answer);
+        }
     }
     let got = run_on(&host, "cp.cache_file", &["salt://f"]);
     assert_eq!(got.retcode, 1);
+    assert!(got.value.as_str().unwrap().contains("did not arrive"), "{:?}", got.value);
     let dir = host.dir.join("cache/files/base");
     assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0);
-    host.answer("");
+    host.answer(nothing());
     assert_eq!(run_on(&host, "cp.cache_file", &["salt://nope"]).value, Value::Bool(false));
     let other = run_on(&host, "cp.get_url", &["http://x/y"]).value;
     assert!(other.as_str().unwrap().contains("http:// is not supported"));
@@ -93,11 +150,13 @@ fn a_wrong_hash_leaves_nothing_behind() {
 fn a_file_goes_where_it_is_wanted() {
     let host = Arc::new(TestHost::new());
     let dest = host.dir.join("sub/dest");
-    host.answer(hash("one"));
-    host.answer(hash("one"));
+    host.answer(nothing());
+    let none = run_on(&host, "cp.get_file", &["salt://nope", &dest]).value;
+    assert_eq!(none, Value::from(""), "no such file");
+    host.answer(chunk("one"));
     let refused = run_on(&host, "cp.get_file", &["salt://f", &dest]).value;
     assert_eq!(refused, Value::Bool(false), "the directory is missing");
-    for answer in [hash("one"), hash("one"), chunk("one"), chunk("")] {
+    for answer in [chunk("one"), chunk(""), hash("one")] {
         host.answer(answer);
     }
     let got = run_on(&host, "cp.get_file", &["salt://f", &dest, "makedirs=True"]).value;
