@@ -271,10 +271,18 @@ fn get_dir(ctx: &Context<'_>, args: Bound) -> Result<Value, Error> {
     let above = path.rsplit_once('/').map_or("", |(above, _)| above);
     let dest = args.text("dest");
     let mut got = Vec::new();
+    // What a master lists becomes a path here: it must not lead out of the destination.
+    let place = |name: &str| -> Result<std::path::PathBuf, Error> {
+        let relative = client::inside(name.get(above.len()..).unwrap_or_default())?;
+        Ok(std::path::Path::new(&dest).join(relative))
+    };
+    for dir in client.empty_dirs_below(&env, path)? {
+        let to = place(&dir)?;
+        std::fs::create_dir_all(&to).map_err(|e| super::file::os_error(&e, &to))?;
+        got.push(path_or_false(Some(to)));
+    }
     for file in client.below(&env, path)? {
-        // What a master lists becomes a path here: it must not lead out of the destination.
-        let relative = client::inside(file.get(above.len()..).unwrap_or_default())?;
-        let to = std::path::Path::new(&dest).join(relative);
+        let to = place(&file)?;
         let url = Url::Salt { path: file, env: env.clone() };
         let gzip = args.opt_int("gzip")?;
         got.push(path_or_false(client.fetch(&url, to.to_str(), true, gzip)?.path()));

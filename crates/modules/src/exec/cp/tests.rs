@@ -61,10 +61,14 @@ fn no_name_leads_out_of_the_cache() {
     let got = run_on(&host, "cp.cache_file", &["salt://a", "saltenv=../.."]);
     assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
     assert_eq!(commands(&host), [""; 0], "no master is asked for it");
-    host.answer(Value::List(vec!["d/../../evil".into()]));
     let dest = host.dir.join("dest");
-    let got = run_on(&host, "cp.get_dir", &["salt://d", &dest]);
-    assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+    let evil = || Value::List(vec!["d/../../evil".into()]);
+    for listed in [[Value::List(Vec::new()), evil()], [evil(), Value::List(Vec::new())]] {
+        let host = Arc::new(TestHost::new());
+        listed.into_iter().for_each(|listed| host.answer(listed));
+        let got = run_on(&host, "cp.get_dir", &["salt://d", &dest]);
+        assert!(got.value.as_str().unwrap().contains("refused"), "{:?}", got.value);
+    }
 }
 
 #[test]
@@ -220,6 +224,11 @@ fn without_a_master_the_files_are_our_own() {
     let got = run_on(&host, "cp.get_file_str", &["salt://d/f"]).value;
     assert_eq!(got, Value::from("text"));
     assert_eq!(repr(&run_on(&host, "cp.list_master", &[]).value), "['d/f']");
+    std::fs::create_dir_all(host.dir.join("roots/d/empty/below")).unwrap();
+    let dest = host.dir.join("dest");
+    let got = run_on(&host, "cp.get_dir", &["salt://d", &dest]).value;
+    assert_eq!(repr(&got), format!("['{dest}/d/empty/below', '{dest}/d/f']"));
+    assert!(Path::new(&dest).join("d/empty/below").is_dir());
     assert_eq!(run_on(&host, "cp.hash_file", &["salt://d/f"]).value, hash_first_type("text"));
     assert_eq!(repr(&run_on(&host, "cp.envs", &[]).value), "['base']");
 }
