@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../services/exchanged.rs"]
+mod exchanged;
 #[path = "../services/health.rs"]
 mod health;
 
