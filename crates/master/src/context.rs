@@ -26,6 +26,7 @@ use crate::herd::Herd;
 use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::keys::autosign::Autosign;
+use crate::losses::Losses;
 use crate::presence::Presence;
 use crate::publish::Outlet;
 use crate::readiness::Readiness;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) raw_opts: Map,
     /// What was refused.
     pub(crate) counters: Counters,
+    /// What minions lost.
+    pub(crate) losses: Losses,
     /// The event bus.
     pub(crate) bus: Bus,
     /// The minions' keys.

@@ -100,8 +100,6 @@ pub struct Counters {
     at_work: AtomicU64,
     /// Times that a request had to wait for one of the places at work.
     waited: AtomicU64,
-    /// Returns that minions said they gave up.
-    dropped_by_minions: AtomicU64,
     /// When the operator last asked for counts from nought, and what they were then.
     baseline: Mutex<Option<(Instant, BTreeMap<String, u64>)>>,
 }
@@ -114,7 +112,6 @@ impl Default for Counters {
             taken: AtomicU64::new(0),
             at_work: AtomicU64::new(0),
             waited: AtomicU64::new(0),
-            dropped_by_minions: AtomicU64::new(0),
             baseline: Mutex::default(),
         }
     }
@@ -148,17 +145,6 @@ impl Counters {
     #[must_use]
     pub fn total(&self, why: Refusal) -> u64 {
         self.lock().get(why as usize).map_or(0, |count| count.total)
-    }
-
-    /// Counts returns that a minion gave up.
-    pub(crate) fn minion_dropped(&self, count: u64) {
-        self.dropped_by_minions.fetch_add(count, Relaxed);
-    }
-
-    /// Returns that minions said they gave up.
-    #[must_use]
-    pub fn dropped_by_minions(&self) -> u64 {
-        self.dropped_by_minions.load(Relaxed)
     }
 
     /// Logs what was counted but not logged, when the interval is over.

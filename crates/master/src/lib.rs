@@ -12,6 +12,7 @@ mod handlers;
 mod herd;
 mod jobs;
 mod keys;
+mod losses;
 mod open_files;
 mod presence;
 mod publish;

@@ -12,6 +12,8 @@ use saltern_store::pki::{KeyState, Pki};
 use saltern_store::reports::Reports;
 use saltern_value::{Map, Value};
 
+use crate::losses::Lost;
+
 /// How the tag of a report ends; it begins with `salt/minion/<id>`.
 pub(crate) const TAG_END: &str = "/failover/report";
 
@@ -63,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) version: String,
     /// The last switch as the minion tells it, with `age` at the time of the report.
     pub(crate) switch: Option<Map>,
+    /// What it lost since its start; `None` when it does not say.
+    pub(crate) lost: Option<Lost>,
 }
 
 impl Readiness {
@@ -78,21 +82,26 @@ impl Readiness {
         Ok(Readiness { reports })
     }
 
-    /// Keeps a report that `id`, proved, has fired as an event under `tag`.
-    pub(crate) fn note(&self, id: &MinionId, tag: &str, event: &Map) {
-        let Some(data) = event.get("data").and_then(Value::as_map) else { return };
+    /// Keeps a report that `id`, proved, has fired as an event under `tag`; what the minion lost
+    /// and no master has counted yet.
+    pub(crate) fn note(&self, id: &MinionId, tag: &str, event: &Map) -> Lost {
+        let Some(data) = event.get("data").and_then(Value::as_map) else { return Lost::default() };
         if tag != format!("salt/minion/{id}{TAG_END}") {
-            return;
+            return Lost::default();
         }
-        let fresh = bounded(data);
+        let mut kept = bounded(data);
+        let known = self.reports.get(id.as_str()).map(|(_, known)| known);
+        let known = known.filter(|known| known.get("run") == kept.get("run"));
         // An older one may arrive late, over another connection.
-        if let Some((_, known)) = self.reports.get(id.as_str())
-            && known.get("run") == fresh.get("run")
-            && number(&known, "serial") > number(&fresh, "serial")
-        {
-            return;
+        if known.as_ref().is_some_and(|known| number(known, "serial") > number(&kept, "serial")) {
+            return Lost::default();
         }
-        self.reports.put(id, epoch(SystemTime::now()), &fresh);
+        let (fresh, counted) = uncounted(data, known.as_ref());
+        if counted.any() {
+            kept.insert("counted", counted.packed());
+        }
+        self.reports.put(id, epoch(SystemTime::now()), &kept);
+        fresh
     }
 
     /// Forgets a minion whose key is gone.
@@ -144,6 +153,7 @@ impl Report {
             latency: map.get("latency").and_then(Value::as_f64),
             version: map.get_str("version").unwrap_or_default().to_owned(),
             switch: map.get("switch").and_then(Value::as_map).cloned(),
+            lost: map.get("lost").and_then(Value::as_map).map(Lost::of),
         }
     }
 
@@ -160,6 +170,23 @@ impl Report {
 
 fn number(map: &Map, name: &str) -> i64 {
     map.get(name).and_then(Value::as_int).unwrap_or(0)
+}
+
+/// What a minion lost and no master has counted yet, and how much is counted then. Only a master
+/// in use counts: others hear the same. `known` is the last report of the same run of the minion.
+fn uncounted(data: &Map, known: Option<&Map>) -> (Lost, Lost) {
+    let of = |map: &Map, name: &str| {
+        map.get(name).and_then(Value::as_map).map(Lost::of).unwrap_or_default()
+    };
+    let before = known.map(|known| of(known, "counted")).unwrap_or_default();
+    let connected = data.get("connected").and_then(Value::as_list).unwrap_or_default();
+    if !connected.iter().any(|name| Some(name) == data.get("via")) {
+        return (Lost::default(), before);
+    }
+    let lost = of(data, "lost");
+    // What it told the masters it used before this one.
+    let before = before.max(of(data, "lost_told"));
+    (lost.beyond(before), lost.max(before))
 }
 
 /// What is kept of a report.
@@ -196,6 +223,9 @@ fn bounded(data: &Map) -> Map {
             ("gap", seconds("gap").into()),
         ];
         kept.insert("switch", Map::from(shown));
+    }
+    if let Some(lost) = data.get("lost").and_then(Value::as_map) {
+        kept.insert("lost", Lost::of(lost).packed());
     }
     kept
 }
@@ -254,6 +284,30 @@ mod tests {
         assert!(first.name.len() <= NAME && !first.name.contains('\u{1b}'));
         assert_eq!((first.state.as_str(), first.text.len()), ("unknown", TEXT));
         assert_eq!(bounded(&data).get("more"), None);
+    }
+
+    #[test]
+    fn a_loss_is_counted_once_and_by_a_master_in_use() {
+        let report = |via: &str, lost: i64, told: i64| {
+            Map::from([
+                ("connected", Value::List(vec!["m1".into()])),
+                ("via", via.into()),
+                ("lost", Value::from_iter([("publications", lost)])),
+                ("lost_told", Value::from_iter([("publications", told)])),
+            ])
+        };
+        let lost = |publications| Lost { publications, ..Lost::default() };
+        assert_eq!(uncounted(&report("m1", 3, 0), None), (lost(3), lost(3)));
+        let known = Map::from([("counted", lost(3).packed())]);
+        // Its answer was lost, and then there is more.
+        assert_eq!(uncounted(&report("m1", 3, 0), Some(&known)), (lost(0), lost(3)));
+        assert_eq!(uncounted(&report("m1", 5, 3), Some(&known)), (lost(2), lost(5)));
+        // A master it has just come to.
+        assert_eq!(uncounted(&report("m1", 5, 4), None), (lost(1), lost(5)));
+        // One that it stands by at.
+        assert_eq!(uncounted(&report("m2", 5, 0), None), (lost(0), lost(0)));
+        assert_eq!(uncounted(&report("m2", 5, 0), Some(&known)), (lost(0), lost(3)));
+        assert_eq!(uncounted(&Map::new(), None), (lost(0), lost(0)), "a minion of before");
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::herd::Herd;
 use crate::jobs::Jobs;
 use crate::keys::signing::Signing;
 use crate::keys::{Keys, SignatureSource};
+use crate::losses::Losses;
 use crate::open_files;
 use crate::presence::Presence;
 use crate::publish::Outlet;
@@ -97,6 +98,7 @@ pub(crate) fn parts(loaded: Loaded<MasterOptions>) -> Result<Parts, StartError> 
         outlet: Outlet::new(sealer, Arc::clone(&publisher), opts.zmq_filtering),
         autosign: settings::autosign(&opts),
         counters: Counters::default(),
+        losses: Losses::default(),
         running: crate::running::Running::default(),
         replay: Mutex::new(requests_seen(&opts)?),
         herd: Herd::new(usize::try_from(opts.failover_sign_in_queue).unwrap_or(0)),

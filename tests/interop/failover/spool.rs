@@ -321,6 +321,34 @@ fn what_has_no_room_is_dropped_loudly_the_oldest_first() {
 }
 
 #[test]
+fn what_was_dropped_is_told_to_the_master_after_the_next() {
+    let options = "failover_spool_max_items: 2";
+    let Bench { fleet, mut first, mut second, mut minion } = started(Peer::Saltern, options);
+    let mut gate = Gate::closed(fleet.root());
+    gate.begin(&first, 5);
+    first.process().kill();
+    second.process().kill();
+    gate.open();
+    let owed = || {
+        let text = fs::read_to_string(spool(&minion).join("dropped.json")).unwrap_or_default();
+        let owed: Value = serde_json::from_str(&text).unwrap_or_default();
+        owed.as_array().map_or(0, |all| all.iter().filter_map(|b| b["count"].as_u64()).sum())
+    };
+    let least: u64 = wait::until("three are owed on disk", || Some(owed()).filter(|n| *n >= 3));
+    minion.process().kill();
+    minion.start();
+    second.start();
+    wait::until("the master to count them", || {
+        let told = second.run("salt-run", &["manage.health", "--out", "json"]).json();
+        let value = told["lines"]["returns_dropped_by_minions"]["value"].as_u64()?;
+        (value >= least).then_some(())
+    });
+    wait::until("nothing to be owed", || {
+        (!spool(&minion).join("dropped.json").exists()).then_some(())
+    });
+}
+
+#[test]
 fn damage_on_disk_costs_what_is_damaged_only() {
     let Bench { fleet, mut first, mut second, mut minion } = started(Peer::Saltern, "");
     let mut gate = Gate::closed(fleet.root());

@@ -276,6 +276,14 @@ fn minions_are_moved_by_hand_and_stay_where_nobody_else_takes_them() {
         let shown = minion.call(&["--out", "json", "failover.status"]).json()["local"].clone();
         (shown["lost"]["events_malformed"] == 1).then_some(())
     });
+    let lossy = wait::until("the master to hear of it", || {
+        let (_, fleet) = fleet_of(&second, &["only=lossy"]);
+        (fleet["minions"]["min"]["lost"]["events_malformed"] == 1).then_some(fleet)
+    });
+    assert_eq!((&lossy["safe"], &lossy["minions"]["min"]["state"]), (&json!(true), &json!("safe")));
+    let health = second.run("salt-run", &["--out", "json", "manage.health"]).json();
+    assert_eq!(health["lines"]["events_malformed_by_minions"]["value"], 1, "{health}");
+    assert_eq!(health["lines"]["publications_lost_by_minions"]["value"], 0, "{health}");
 
     let back = minion.call(&["--local", "--out", "json", "failover.switch", &one]).json();
     assert_eq!(back["local"]["result"], true, "{back}");

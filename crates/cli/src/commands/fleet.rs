@@ -46,7 +46,7 @@ pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
         ));
     }
     parts.push(format!(
-        "{}: {} safe, {} would be lost, {} unknown, {} not connected{}",
+        "{}: {} safe, {} would be lost, {} unknown, {} not connected{}{}",
         match number("minions") {
             1 => "1 minion".to_owned(),
             n => format!("{n} minions"),
@@ -58,6 +58,10 @@ pub(crate) fn table(data: &Value, all: bool) -> Option<String> {
         match number("stale") {
             0 => String::new(),
             stale => format!("; {stale} with a stale report"),
+        },
+        match number("lossy") {
+            0 => String::new(),
+            lossy => format!("; {lossy} lost something themselves (only=lossy)"),
         }
     ));
     Some(parts.join("\n\n"))
@@ -103,6 +107,10 @@ fn minion(id: &Value, row: &Value) -> Vec<String> {
     if let (Some(true), Some(age)) = (row.get("stale").map(Value::truthy), age) {
         fate = format!("{fate} [stale: reported {} ago]", span(age));
     }
+    let lost = lost(row);
+    if !lost.is_empty() {
+        fate = format!("{fate} [lost since its start: {}]", lost.join(", "));
+    }
     vec![
         text(id),
         or_dash(list("on")),
@@ -110,6 +118,16 @@ fn minion(id: &Value, row: &Value) -> Vec<String> {
         or_dash(cannot.join(", ")),
         fate,
     ]
+}
+
+/// What a minion lost itself, since its start.
+fn lost(row: &Value) -> Vec<String> {
+    let all = row.get("lost").and_then(Value::as_map).into_iter().flatten();
+    all.filter_map(|(what, number)| {
+        let number = number.as_int().filter(|number| *number > 0)?;
+        Some(format!("{} {number}", text(what).replace('_', " ")))
+    })
+    .collect()
 }
 
 /// Masters by name with what is said of them.
@@ -183,7 +201,7 @@ mod tests {
     #[test]
     fn the_table_names_who_would_be_lost_and_why() {
         let json = r#"{"safe": false, "summary": {"minions": 2, "safe": 1, "would_be_lost": 1,
-            "stale": 1}, "omitted": 3,
+            "stale": 1, "lossy": 1}, "omitted": 3,
             "masters": {"m1": {"minions": 2, "could_take": 0, "would_be_lost": 1,
                 "refuses": {}}, "m2": {"minions": 0, "could_take": 1, "would_be_lost": 0,
                 "refuses": {"key pending": 1}}},
@@ -193,6 +211,7 @@ mod tests {
                     "cannot_go_to": {"m2": {"reason": "key pending", "text": "accept it"}}},
                 "web2": {"state": "safe", "why": "goes to m2", "on": ["m1"],
                     "could_go_to": ["m2"], "cannot_go_to": {}, "stale": false,
+                    "lost": {"returns": 0, "publications": 2, "events_malformed": 1},
                     "warnings": {"m2": {"reason": "clock", "text": "its clock is wrong"}}}}}"#;
         let data = saltern_value::json::parse(json).unwrap();
         let expected = "\
@@ -202,13 +221,13 @@ m2      0        1           0                1 key pending
 
 MINION  ON  COULD GO TO  CANNOT GO TO      IF ITS MASTER DIED
 web1    m1  -            m2 (key pending)  LOST: no other master would take it [stale: reported 2 h ago]
-web2    m1  m2           -                 goes to m2 [m2: its clock is wrong]
+web2    m1  m2           -                 goes to m2 [m2: its clock is wrong] [lost since its start: publications 2, events malformed 1]
 
 m2: accept it
 
 3 more are not shown: verbose=True shows all, only=lost those in danger
 
-2 minions: 1 safe, 1 would be lost, 0 unknown, 0 not connected; 1 with a stale report";
+2 minions: 1 safe, 1 would be lost, 0 unknown, 0 not connected; 1 with a stale report; 1 lost something themselves (only=lossy)";
         assert_eq!(table(&data, false).unwrap(), expected);
         assert_eq!(table(&Value::from("an error"), false), None);
     }

@@ -42,12 +42,14 @@ const RETURNS_DROPPED: &str = "/spool/dropped";
 fn fire_one(shared: &Shared, from: &Caller, tag: &str, data: Map) {
     if open_to(&from.id, tag) {
         if tag.ends_with(readiness::TAG_END) {
-            shared.readiness.note(&from.id, tag, &data);
+            shared.losses.reported(shared.readiness.note(&from.id, tag, &data));
         }
         if tag.ends_with(RETURNS_DROPPED) {
-            let count = data.get("data").and_then(|said| said.get("count")?.as_int()).unwrap_or(1);
-            // No minion has that many, whatever it says.
-            shared.counters.minion_dropped(u64::try_from(count).unwrap_or(1).min(1 << 20));
+            let said = data.get("data").and_then(Value::as_map);
+            if !shared.losses.dropped(&from.id, said.unwrap_or(&data)) {
+                // Its answer was lost: listeners have it already.
+                return;
+            }
         }
         shared.fire(tag, data);
     } else {

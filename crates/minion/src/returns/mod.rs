@@ -3,6 +3,8 @@
 
 mod call;
 mod disk;
+mod dropped;
+mod flight;
 mod item;
 mod record;
 mod send;
@@ -10,7 +12,7 @@ mod store;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -37,6 +39,8 @@ pub(crate) struct Returns {
     unwritten: AtomicUsize,
     /// Those that were given up, since the start.
     lost: AtomicUsize,
+    /// Some were, and that is not written down yet.
+    unnoted: AtomicBool,
     most: usize,
 }
 
@@ -76,6 +80,7 @@ impl Returns {
             held: AtomicUsize::new(0),
             unwritten: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
+            unnoted: AtomicBool::new(false),
             most: most.max(INBOX_LEAST),
         }
     }
@@ -128,6 +133,16 @@ impl Returns {
     /// Items are given up: no master will get them.
     fn note_lost(&self, count: usize) {
         self.lost.fetch_add(count, Ordering::Relaxed);
+        self.unnoted.store(true, Ordering::Relaxed);
+    }
+
+    /// That items were given up is written down, as far as it can be.
+    fn debt_noted(&self) {
+        // Under this lock, as what is dropped there: see `push`.
+        let inbox = self.inbox();
+        if inbox.dropped.is_empty() {
+            self.unnoted.store(false, Ordering::Relaxed);
+        }
     }
 
     /// How many were given up since the start.
@@ -137,6 +152,8 @@ impl Returns {
 
     /// Whether everything is on disk, as far as it can be.
     pub(crate) fn is_written(&self) -> bool {
-        self.inbox().items.is_empty() && self.unwritten.load(Ordering::Relaxed) == 0
+        self.inbox().items.is_empty()
+            && self.unwritten.load(Ordering::Relaxed) == 0
+            && !self.unnoted.load(Ordering::Relaxed)
     }
 }

@@ -12,10 +12,11 @@ use saltern_failover::{Bounds, Master, Outbox, Parcel};
 use saltern_value::{Map, Value};
 use tokio::task::JoinSet;
 
-use super::item::{self, Item};
+use super::dropped::{self, Debt};
+use super::flight::{End, Flight, Landed, deliver};
+use super::item::Item;
 use crate::core::Core;
 use crate::jobs;
-use crate::link::{Link, LinkError};
 
 /// Returns under way at a time: more would not reach a master sooner.
 const AT_ONCE: usize = 8;
@@ -33,14 +34,8 @@ const LARGE: u64 = 64 << 10;
 /// A try takes this much longer for each so many bytes.
 const BYTES_A_SECOND: u64 = 4 << 20;
 
-/// A master that was left may still answer what it was sent for this long.
-const LEAVE: Duration = Duration::from_secs(1);
-
 /// Told when something had to be dropped.
 const DROPPED: &str = "spool/dropped";
-
-/// Names of dropped items in that event.
-const NAMED: usize = 20;
 
 /// What the sender knows of an item.
 struct Held {
@@ -53,15 +48,6 @@ struct Held {
     /// See [`Item::closes`]; only for what is not on disk.
     closes: Option<u64>,
     what: String,
-}
-
-/// What became of a flight.
-struct Landed {
-    parcel: Parcel,
-    /// The load, when it was not used up.
-    load: Option<Arc<Map>>,
-    result: Result<(), String>,
-    master: String,
 }
 
 /// Items written down, and what to remove then.
@@ -77,10 +63,11 @@ struct Sender {
     /// At most one at a time: what comes meanwhile shares the next one.
     writing: JoinSet<Written>,
     syncing: JoinSet<()>,
-    dropped: Vec<String>,
-    dropped_bytes: u64,
-    /// Telling of them, one at a time and outside of the bounds it is about.
-    telling: JoinSet<()>,
+    /// What was dropped and no master knows of yet: outside of the bounds that it is about.
+    debt: Debt,
+    /// One at a time, as the writing of it.
+    telling: JoinSet<Result<(), String>>,
+    noting: JoinSet<()>,
 }
 
 /// Runs for the life of the minion.
@@ -102,7 +89,10 @@ pub(crate) async fn run(core: Arc<Core>) {
             Some(Ok(landed)) = sender.flights.join_next() => sender.landed(landed),
             Some(Ok(written)) = sender.writing.join_next() => sender.written(written),
             Some(_) = sender.syncing.join_next() => {}
-            Some(_) = sender.telling.join_next() => {}
+            Some(told) = sender.telling.join_next() => {
+                sender.told(told.unwrap_or_else(|error| Err(error.to_string())));
+            }
+            Some(_) = sender.noting.join_next() => {}
         }
     }
 }
@@ -117,6 +107,7 @@ impl Sender {
             tries: settings.return_tries,
             flights: AT_ONCE,
         };
+        let debt = Debt::read(core.returns.store.beside(dropped::FILE));
         Sender {
             core,
             outbox: Outbox::new(bounds, fastrand::Rng::new()),
@@ -126,9 +117,9 @@ impl Sender {
             flights: JoinSet::new(),
             writing: JoinSet::new(),
             syncing: JoinSet::new(),
-            dropped: Vec::new(),
-            dropped_bytes: 0,
+            debt,
             telling: JoinSet::new(),
+            noting: JoinSet::new(),
         }
     }
 
@@ -168,6 +159,7 @@ impl Sender {
         let released = std::mem::take(&mut self.core.returns.inbox().released);
         for master in released {
             self.outbox.released(Master(master));
+            self.debt.released();
         }
         self.drop_unwritten();
         self.write();
@@ -190,7 +182,8 @@ impl Sender {
 
     fn wake_at(&self) -> Option<Instant> {
         let live = self.live();
-        [self.outbox.wake_at(&live), self.outbox.expires_at()].into_iter().flatten().min()
+        let tell = self.debt.due_at().filter(|_| self.telling.is_empty() && !live.is_empty());
+        [self.outbox.wake_at(&live), self.outbox.expires_at(), tell].into_iter().flatten().min()
     }
 
     /// The masters that can be asked, those in use first.
@@ -303,8 +296,7 @@ impl Sender {
             let Some(held) = self.forget(parcel) else { continue };
             log::error!("The {} is dropped: {why}", held.what);
             self.core.returns.note_lost(1);
-            self.dropped.push(held.what);
-            self.dropped_bytes += held.bytes;
+            self.debt.add(held.what, held.bytes);
         }
     }
 
@@ -316,25 +308,25 @@ impl Sender {
             if let Some(number) = item.closes {
                 self.core.returns.store.done(number);
             }
-            self.dropped.push(item.what);
-            self.dropped_bytes += item.bytes;
+            self.debt.add(item.what, item.bytes);
         }
     }
 
-    /// Says so to whoever listens here, and to a master as soon as there is one.
+    /// Says what was dropped to whoever listens here, and to a master as soon as there is one.
     fn tell_dropped(&mut self) {
-        if self.dropped.is_empty() || !self.telling.is_empty() || self.core.any_link(0).is_none() {
+        self.note_debt();
+        if !self.telling.is_empty() {
             return;
         }
-        let dropped = std::mem::take(&mut self.dropped);
-        let data = Map::from([
-            ("id", Value::from(self.core.id())),
-            ("count", Value::from(dropped.len() as u64)),
-            ("bytes", Value::from(std::mem::take(&mut self.dropped_bytes))),
-            ("what", Value::List(dropped.into_iter().take(NAMED).map(Value::from).collect())),
-        ]);
+        let slot = self.debt.tries() % self.core.slots.len().max(1);
+        let Some(link) = self.core.any_link(slot) else { return };
+        let Some((told, first)) = self.debt.due(Instant::now()) else { return };
+        let mut data = Map::from([("id", self.core.id())]);
+        data.extend(told);
         let tag = format!("salt/minion/{}/{DROPPED}", self.core.id());
-        self.core.bus.fire(&tag, data.clone());
+        if first {
+            self.core.bus.fire(&tag, data.clone());
+        }
         let load = Map::from([
             ("cmd", Value::from("_minion_event")),
             ("pretag", Value::Nil),
@@ -342,7 +334,37 @@ impl Sender {
             ("data", Value::Map(data)),
         ]);
         let core = self.core.clone();
-        self.telling.spawn(async move { tell(&core, load).await });
+        self.telling.spawn(async move { deliver(&core, &link, load, false, Duration::ZERO).await });
+    }
+
+    /// A master has been told, or not.
+    fn told(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.debt.told(),
+            Err(error) => {
+                let tries = self.debt.tries();
+                self.debt.failed(Instant::now());
+                // A master that takes no events is told of once, not every minute.
+                if tries == 0 {
+                    log::warn!(
+                        "No master knows yet that returns were dropped ({error}); it is told \
+                         until one does"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Writes down what is to be told, for the time after this program.
+    fn note_debt(&mut self) {
+        if !self.noting.is_empty() {
+            return;
+        }
+        let Some(note) = self.debt.note() else {
+            self.core.returns.debt_noted();
+            return;
+        };
+        self.noting.spawn_blocking(move || note.write());
     }
 
     fn forget(&mut self, parcel: Parcel) -> Option<Held> {
@@ -383,16 +405,16 @@ impl Sender {
     }
 
     fn landed(&mut self, landed: Landed) {
-        let Landed { parcel, load, result, master } = landed;
-        match result {
-            Ok(()) => {
+        let Landed { parcel, load, end, master } = landed;
+        match end {
+            End::Delivered => {
                 if self.outbox.delivered(parcel)
                     && let Some(held) = self.forget(parcel)
                 {
                     log::debug!("Delivered the {} to {master}", held.what);
                 }
             }
-            Err(error) => {
+            End::Failed(error) => {
                 self.outbox.failed(parcel, Instant::now());
                 let Entry::Occupied(mut entry) = self.held.entry(parcel) else { return };
                 let held = entry.get_mut();
@@ -401,100 +423,10 @@ impl Sender {
                     held.load = load;
                 }
             }
-        }
-    }
-}
-
-struct Flight {
-    parcel: Parcel,
-    load: Option<Arc<Map>>,
-    number: Option<u64>,
-    /// The master that asked, when it is not the one this goes to.
-    elsewhere: Option<String>,
-    /// What a large one may take beyond the usual time.
-    longer: Duration,
-}
-
-impl Flight {
-    async fn run(self, core: Arc<Core>, link: Arc<Link>) -> Landed {
-        let master = link.name().to_owned();
-        let parcel = self.parcel;
-        let landed = |load, result| Landed { parcel, load, result, master };
-        let load = match (self.load, self.number) {
-            (Some(load), _) => load,
-            (None, Some(number)) => {
-                let core = core.clone();
-                let read = move || core.returns.store.load(number);
-                match tokio::task::spawn_blocking(read).await {
-                    Ok(Ok(load)) => Arc::new(load),
-                    Ok(Err(error)) => {
-                        // Trying again would not make it readable.
-                        log::error!("A return or event is lost: {error}");
-                        return landed(None, Ok(()));
-                    }
-                    Err(_) => return landed(None, Err("it could not be read".to_owned())),
-                }
+            End::Gone(why) => {
+                self.outbox.delivered(parcel);
+                self.drop_all(vec![parcel], &why);
             }
-            (None, None) => return landed(None, Ok(())),
-        };
-        let kept = self.number.is_none().then(|| load.clone());
-        let mut load = Arc::try_unwrap(load).unwrap_or_else(|shared| (*shared).clone());
-        let is_return = load.get_str("cmd") == Some("_return");
-        if let Some(origin) = self.elsewhere.filter(|_| is_return) {
-            load.insert("origin", origin);
         }
-        let what = item::what(&load);
-        let result = deliver(&core, &link, load, is_return, self.longer).await;
-        if result.is_ok() {
-            log::debug!("{} has the {what}", link.name());
-        }
-        landed(kept, result)
-    }
-}
-
-/// Sends an event for which a few tries must do.
-async fn tell(core: &Core, load: Map) {
-    for _ in 0..core.access.settings.return_tries {
-        let Some(link) = core.any_link(0) else { break };
-        if deliver(core, &link, load.clone(), false, Duration::ZERO).await.is_ok() {
-            return;
-        }
-    }
-    log::warn!("No master was told that returns were dropped");
-}
-
-/// Ends when this connection is not in use any more; never, when it was not.
-async fn left(core: &Core, link: &Arc<Link>) {
-    let own = |link_in_use: Arc<Link>| Arc::ptr_eq(&link_in_use, link);
-    match core.slots.iter().position(|slot| slot.link().is_some_and(own)) {
-        Some(slot) => core.left(slot, link).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// One try.
-async fn deliver(
-    core: &Core,
-    link: &Arc<Link>,
-    load: Map,
-    is_return: bool,
-    longer: Duration,
-) -> Result<(), String> {
-    let (low, high) = core.access.settings.return_timer;
-    let spread = high.saturating_sub(low).mul_f64(fastrand::f64());
-    let left = async {
-        left(core, link).await;
-        tokio::time::sleep(LEAVE).await;
-    };
-    let sent = tokio::select! {
-        sent = link.request(load, low + spread + longer) => sent,
-        // The master is lost: no need to wait for the time to pass.
-        () = left => Err(LinkError::Local("the master was left".into())),
-    };
-    match sent {
-        // What a master says when it does not take a return: its signature, say.
-        Ok(Value::Bool(false)) if is_return => Err("it does not take it".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
     }
 }

@@ -8,7 +8,9 @@ use saltern_failover::{LossReason, Master};
 use saltern_value::{Map, Value};
 
 use super::View;
-use super::shown::{Place, connected, count, last_switch, latency, places, seconds, spool_depth};
+use super::shown::{
+    Place, connected, count, last_switch, latency, lost, places, seconds, spool_depth,
+};
 use crate::core::Core;
 use crate::link::Link;
 
@@ -20,6 +22,11 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a master may take to take one.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether something was lost, which nobody reports, and how soon after a
+/// report that is reason enough for another one.
+const LOOK: Duration = Duration::from_secs(10);
+const LOSSES: Duration = Duration::from_secs(60);
 
 /// Masters told of, and characters of a text; a master takes no more.
 const MASTERS: usize = 32;
@@ -33,7 +40,8 @@ pub(crate) async fn run(core: Arc<Core>) {
     let run = format!("{:016x}", fastrand::u64(..));
     let mut changed = core.views.subscribe();
     let (mut told, mut serial) = (Digest::default(), 0_i64);
-    let mut due = Instant::now();
+    let mut told_lost = Map::new();
+    let (mut due, mut due_if_lost) = (Instant::now(), Instant::now());
     loop {
         changed.mark_unchanged();
         let views = core.views.all();
@@ -41,22 +49,29 @@ pub(crate) async fn run(core: Arc<Core>) {
         if digest.0.is_empty() {
             // Whoever takes us next shall hear of it all.
             told = Digest::default();
-        } else if digest != told || Instant::now() >= due {
+        } else if digest != told
+            || Instant::now() >= due
+            || (Instant::now() >= due_if_lost && lost(&core) != told_lost)
+        {
             tokio::time::sleep(JITTER.mul_f64(fastrand::f64())).await;
             changed.mark_unchanged();
             serial += 1;
             let views = core.views.all();
             let fresh = self::digest(&core, &views);
-            let report = report(&core, &views, &run, serial);
+            let mut report = report(&core, &views, &run, serial);
+            let lost = lost(&core);
+            report.insert("lost", lost.clone());
+            report.insert("lost_told", told_lost.clone());
             if send(&core, report).await {
                 let every = interval(&core).mul_f64(0.75 + 0.5 * fastrand::f64());
                 (told, due) = (fresh, Instant::now() + every);
+                (told_lost, due_if_lost) = (lost, Instant::now() + every.min(LOSSES));
             } else {
                 tokio::time::sleep(AGAIN.mul_f64(1.0 + 0.5 * fastrand::f64())).await;
             }
             continue;
         }
-        let rest = due.saturating_duration_since(Instant::now());
+        let rest = due.saturating_duration_since(Instant::now()).min(LOOK);
         tokio::select! {
             _ = changed.changed() => {}
             () = tokio::time::sleep(rest), if !digest.0.is_empty() => {}

@@ -128,7 +128,7 @@ pub(crate) fn shown(core: &Core) -> Map {
         ("last_switch", last_switch(core, &views, now).map_or(Value::Nil, switch_shown)),
         ("probe_latency_ms", latency(&views).map_or(Value::Nil, millis)),
         ("spool_depth", count(spool_depth(core))),
-        ("lost", lost(core)),
+        ("lost", lost(core).into()),
     ]);
     let places = places(core, &views, now);
     all.insert("if_master_dies", outlook(&places));
@@ -138,9 +138,9 @@ pub(crate) fn shown(core: &Core) -> Map {
 }
 
 /// What did not come to where it should, since the start of this minion.
-fn lost(core: &Core) -> Value {
+pub(crate) fn lost(core: &Core) -> Map {
     let events = core.bus.dropped() + core.bus.refused();
-    Value::from_iter([
+    Map::from([
         ("returns", count(core.returns.lost())),
         ("publications", count(core.unread.load(Ordering::Relaxed))),
         ("events", i64::try_from(events).unwrap_or(i64::MAX).into()),

@@ -23,7 +23,7 @@ pub(crate) const RUNNERS: &[Runner] = &[Runner {
           exit status is 1 if anybody would. Minions that are not connected are listed and do \
           not count as lost.\n\nmaster=NAME: only minions on that master, by the name they have \
           for it. only=lost: only minions that would be lost (also: unknown, stale, \
-          not_connected, stock). verbose=True: every minion, also of a large fleet. ask=False: \
+          not_connected, stock; lossy: those that lost something themselves since their start). verbose=True: every minion, also of a large fleet. ask=False: \
           do not ask stock minions for their options.\n\n\
           CLI example: salt-run manage.failover\n    salt-run --out json manage.failover only=lost",
     signature: Signature::of(&[], &["master", "only", "verbose", "ask"]),
@@ -31,7 +31,7 @@ pub(crate) const RUNNERS: &[Runner] = &[Runner {
 }];
 
 /// What `only` may be.
-const KINDS: [&str; 5] = ["lost", "unknown", "stale", "not_connected", "stock"];
+const KINDS: [&str; 6] = ["lost", "unknown", "stale", "not_connected", "stock", "lossy"];
 
 fn failover(call: RunnerCall) -> RunnerFuture {
     Box::pin(async move {

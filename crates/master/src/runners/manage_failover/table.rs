@@ -6,6 +6,7 @@ use saltern_value::{Map, Value};
 
 use super::Ids;
 use super::row::{Fate, Row};
+use crate::losses::Lost;
 use crate::readiness::Place;
 
 /// Rows shown of a fleet, unless all are wanted; those in danger come first.
@@ -124,8 +125,14 @@ fn is(row: &Row, only: &str) -> bool {
         "stale" => row.stale,
         "not_connected" => row.fate == Fate::Away,
         "stock" => row.stock,
+        "lossy" => lossy(row),
         _ => true,
     }
+}
+
+/// Whether it says that it lost something.
+fn lossy(row: &Row) -> bool {
+    row.report.as_ref().and_then(|report| report.lost).is_some_and(Lost::any)
 }
 
 fn summary(rows: &[Row]) -> Value {
@@ -140,6 +147,7 @@ fn summary(rows: &[Row]) -> Value {
         ("unknown", number(&|r| r.fate == Fate::Unknown)),
         ("stale", number(&|r| r.stale)),
         ("stock", number(&|r| r.stock)),
+        ("lossy", number(&lossy)),
     ])
 }
 
@@ -205,6 +213,7 @@ fn shown_row(row: &Row) -> Value {
         shown.insert("spool", report.spool);
         shown.insert("latency", report.latency.map_or(Value::Nil, Value::from));
         shown.insert("version", report.version.as_str());
+        shown.insert("lost", report.lost.map_or(Value::Nil, |lost| lost.shown().into()));
         let passed = row.age.unwrap_or_default() as f64;
         let switch = report.switch.clone().map(|mut switch| {
             let then = switch.get("age").and_then(Value::as_f64).unwrap_or_default();

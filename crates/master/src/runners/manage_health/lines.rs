@@ -135,6 +135,7 @@ const DISK: &str = "the disk of the job cache cannot keep up or fails: see the l
 pub(super) fn read(shared: &Shared) -> Vec<Line> {
     let mut lines = publications(shared);
     lines.extend(returns(shared));
+    lines.extend(minions(shared));
     lines.extend(sign_ins(shared));
     lines.extend(requests(shared));
     lines.extend(connections(shared));
@@ -226,7 +227,7 @@ fn returns(shared: &Shared) -> Vec<Line> {
         ),
         Line::loss(
             "returns_dropped_by_minions",
-            shared.counters.dropped_by_minions(),
+            shared.losses.sums().returns,
             "returns that minions gave up because no master had taken them for too long",
             "see the events salt/minion/ID/spool/dropped and the logs of these minions: raise \
              their failover_spool_max_bytes, or give them more masters",
@@ -237,6 +238,35 @@ fn returns(shared: &Shared) -> Vec<Line> {
         Line::gauge("returns_waiting_bytes", to(bytes), "their bytes")
             .of(to(limits.queue_bytes), DISK),
         Line::gauge("job_cache_bytes", store.disk_bytes(), "size of the job cache on disk"),
+    ]
+}
+
+/// What the minions in use here lost by themselves: they say so in their reports.
+fn minions(shared: &Shared) -> Vec<Line> {
+    let lost = shared.losses.sums();
+    vec![
+        Line::loss(
+            "publications_lost_by_minions",
+            lost.publications,
+            "publications that reached a minion which could not open them",
+            "salt-run manage.failover only=lossy names these minions, their logs say why: a key of \
+             this master that they do not know, or somebody else who publishes; see salt-run \
+             jobs.lookup_jid for who did not answer, and give those the job again",
+        ),
+        Line::loss(
+            "events_lost_by_minions",
+            lost.events,
+            "events that a program at the bus of a minion was too slow for, or that its bus refused",
+            "salt-run manage.failover only=lossy names these minions: a program that listens to \
+             their event bus does not keep up, or one sends it what is no event",
+        ),
+        Line::warning(
+            "events_malformed_by_minions",
+            lost.events_malformed,
+            "what was fired on a minion for its master, and is no event",
+            "salt-run manage.failover only=lossy names these minions: something there fires \
+             fire_master without a tag",
+        ),
     ]
 }
 
