@@ -8,7 +8,7 @@ use saltern_base::{MinionId, memory};
 use saltern_event::tags;
 use saltern_store::dropfile;
 use saltern_value::Map;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::context::{Net, Shared};
 use crate::publish::new_job;
@@ -18,6 +18,7 @@ use crate::runners::manage_health::export;
 pub(crate) async fn run(shared: Arc<Shared>) {
     tokio::join!(
         housekeeping(&shared),
+        expiry(&shared),
         rotation(&shared),
         keys_changed(&shared),
         memory_returns(&shared),
@@ -68,20 +69,34 @@ async fn memory_returns(shared: &Arc<Shared>) {
 /// Requests between two looks that make no burst.
 const CALM: u64 = 250;
 
-/// Every `loop_interval`: job expiry, presence, the drop file of tools, the log of refusals.
-async fn housekeeping(shared: &Arc<Shared>) {
+/// Ticks every `loop_interval`.
+fn loop_interval(shared: &Shared) -> Interval {
     let every = shared.opts.loop_interval.max(1.0);
     let mut ticks = interval(Duration::try_from_secs_f64(every).unwrap_or(Duration::from_secs(60)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Every `loop_interval`, old jobs go. By itself: it takes a while after a busy day.
+async fn expiry(shared: &Arc<Shared>) {
+    let mut ticks = loop_interval(shared);
     loop {
         ticks.tick().await;
-        shared.counters.flush(Instant::now());
-        log_connections(shared);
         match shared.jobs.expire().await {
             Ok(0) => {}
             Ok(gone) => log::debug!("Removed {gone} old jobs from the job cache"),
             Err(error) => log::error!("Old jobs not removed: {error}"),
         }
+    }
+}
+
+/// Every `loop_interval`: presence, the drop file of tools, the log of refusals.
+async fn housekeeping(shared: &Arc<Shared>) {
+    let mut ticks = loop_interval(shared);
+    loop {
+        ticks.tick().await;
+        shared.counters.flush(Instant::now());
+        log_connections(shared);
         look_for_dropfile(shared).await;
         let written = shared.compute(|shared| shared.readiness.flush()).await;
         if let Err(error) = written.unwrap_or_else(Err) {

@@ -37,8 +37,12 @@ impl Known {
         rows.insert(jid.to_owned(), row);
     }
 
-    /// Forgets all: rows may be gone, because a transaction failed, jobs expired, or the file was
-    /// replaced.
+    /// Forgets a job that has expired.
+    pub(super) fn forget(&self, jid: &str) {
+        self.write().remove(jid);
+    }
+
+    /// Forgets all: rows may be gone, because a transaction failed or the file was replaced.
     pub(super) fn clear(&self) {
         let mut rows = self.write();
         if !rows.is_empty() {

@@ -1,6 +1,7 @@
 //! The job cache: one sqlite file that survives a crash at any moment and holds a million returns
 //! without a directory walk.
 
+mod expiry;
 mod known;
 mod query;
 mod queue;
@@ -412,8 +413,8 @@ impl JobStore {
     }
 
     /// Removes jobs kept before `before` with their returns (`keep_jobs_seconds`), step by step so
-    /// that returns are kept meanwhile, and gives free pages back to the file system. Returns how
-    /// many jobs went.
+    /// that returns are kept meanwhile, and begins to give free pages back to the file system. Returns
+    /// how many jobs went; fewer when the job cache is closed before all have.
     ///
     /// # Errors
     /// The database's refusal.

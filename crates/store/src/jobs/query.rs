@@ -1,7 +1,7 @@
-//! Reading the job cache, over a second connection that never holds the writer up.
+//! Reading the job cache, over connections of its own that never hold the writer up.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -16,9 +16,22 @@ use super::{JobFilter, JobRecord, StoredReturn};
 use crate::StoreError;
 use crate::db;
 
-/// The reading connection, opened at the first question, again when the file was replaced.
+/// Questions answered at a time: a long answer does not hold up all others, and the memory for
+/// answers stays bounded.
+pub(super) const AT_ONCE: usize = 4;
+
+/// The reading connections, opened when they are needed, anew when the file was replaced.
 #[derive(Debug, Default)]
-pub(super) struct Reader(Mutex<Option<(u64, Connection)>>);
+pub(super) struct Reader {
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Option<(u64, Connection)>,
+    at_work: usize,
+}
 
 const JOB: &str = "SELECT jid, created, endtime, from_return, minions, load FROM jobs";
 /// As [`JOB`], without the expected minions, which of a large fleet are most of a job.
@@ -36,22 +49,60 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let generation = shared.generation.load(Ordering::Acquire);
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.as_ref().is_none_or(|(opened, _)| *opened != generation) {
-            *slot = None;
-            let db = db::open_reader(&shared.path).map_err(db::fail("open", &shared.path))?;
-            *slot = Some((generation, db));
-        }
-        let Some((_, db)) = slot.as_ref() else { return Err(StoreError::Closed) };
-        question(db).map_err(|e| {
-            if db::is_damage(&e) {
-                let work = Work::Damaged { generation, message: e.to_string() };
-                let op = Op { work, urgent: true, size: 0, done: None };
-                // When it cannot be queued, the next question reports it again.
-                drop(shared.queue.push(op, Wait::No));
+        let mut place = self.place(generation);
+        let db = match place.db.take() {
+            Some(db) => db,
+            None => db::open_reader(&shared.path).map_err(db::fail("open", &shared.path))?,
+        };
+        match question(&db) {
+            Ok(answer) => {
+                place.db = Some(db);
+                Ok(answer)
             }
-            db::fail("read", &shared.path)(e)
-        })
+            Err(e) => {
+                if db::is_damage(&e) {
+                    let work = Work::Damaged { generation, message: e.to_string() };
+                    let op = Op { work, urgent: true, size: 0, done: None };
+                    // When it cannot be queued, the next question reports it again.
+                    drop(shared.queue.push(op, Wait::No));
+                }
+                Err(db::fail("read", &shared.path)(e))
+            }
+        }
+    }
+
+    /// A place among those that are answered at a time, with the idle connection if there is one.
+    fn place(&self, generation: u64) -> Place<'_> {
+        let full = |pool: &mut Pool| pool.at_work >= AT_ONCE;
+        let pool = self.returned.wait_while(self.lock(), full);
+        let mut pool = pool.unwrap_or_else(PoisonError::into_inner);
+        pool.at_work += 1;
+        let idle = pool.idle.take().filter(|(opened, _)| *opened == generation);
+        Place { reader: self, generation, db: idle.map(|(_, db)| db) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held while a question is answered; gives its connection back.
+struct Place<'a> {
+    reader: &'a Reader,
+    generation: u64,
+    db: Option<Connection>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.reader.lock();
+        pool.at_work -= 1;
+        if let Some(db) = self.db.take() {
+            // Of several that were open one stays: each has a cache of its own.
+            pool.idle = Some((self.generation, db));
+        }
+        drop(pool);
+        self.reader.returned.notify_one();
     }
 }
 

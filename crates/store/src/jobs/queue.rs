@@ -95,9 +95,15 @@ impl Queue {
         state.closed || !self.is_full(&state, size)
     }
 
-    /// Puts the rest of a long operation back in, from the writer itself, whatever the limits.
-    pub(super) fn push_back(&self, op: Op) {
-        self.lock().add(op);
+    /// Puts the rest of a long operation in, from the writer itself, whatever the limits. Gives it
+    /// back when the queue is closed: the end must not wait for it.
+    pub(super) fn go_on(&self, op: Op) -> Option<Op> {
+        let mut state = self.lock();
+        if state.closed {
+            return Some(op);
+        }
+        state.add(op);
+        None
     }
 
     /// Operations and bytes that wait.
@@ -113,14 +119,18 @@ impl Queue {
     }
 
     /// The next batch, waiting for one; nothing urgent lingers so that others can share its
-    /// commit. `None` when the queue is closed and empty. Taking a batch says that the one before
-    /// is done.
-    pub(super) fn take(&self, linger: Duration) -> Option<Vec<Op>> {
+    /// commit. `None` when the queue is closed and empty; an empty one, at once, when the writer has
+    /// other work and nobody waits. Taking a batch says that the one before is done.
+    pub(super) fn take(&self, linger: Duration, busy: bool) -> Option<Vec<Op>> {
         let mut state = self.lock();
         state.in_flight = false;
         while state.ops.is_empty() {
             if state.closed {
                 return None;
+            }
+            if busy {
+                state.writer = Writer::Writes;
+                return Some(Vec::new());
             }
             state.writer = Writer::Idle;
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -168,6 +168,64 @@ fn expiry_goes_by_age_in_steps() {
 }
 
 #[test]
+fn the_room_of_what_expired_is_given_back_but_for_a_reserve() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    for n in 0..40 {
+        store.save_return(ret(n, "a", vec![7u8; 1 << 20])).unwrap();
+    }
+    let full = store.disk_bytes();
+    assert!(full > 40 << 20, "{full}");
+    assert_eq!(store.expire(SystemTime::now() + Duration::from_secs(60)).unwrap(), 40);
+    // Returns are kept meanwhile, and what has its room needs no more.
+    let begun = std::time::Instant::now();
+    while std::fs::metadata(dir.path().join("jobs.sqlite")).unwrap().len() > full / 4 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} of {full}", store.disk_bytes());
+        store.save_return(ret(99, "b", 1)).unwrap();
+    }
+    store.close();
+}
+
+#[test]
+fn a_store_that_is_closed_does_not_wait_for_its_expiry() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    for n in 0..20_000 {
+        while store.enqueue_return(ret(n / 100, &format!("m{n}"), n), |_| ()).is_err() {
+            store.list(&JobFilter { limit: Some(1), ..JobFilter::default() }).unwrap();
+        }
+    }
+    let later = SystemTime::now() + Duration::from_secs(60);
+    let expiring = store.clone();
+    let expiry = std::thread::spawn(move || expiring.expire(later));
+    store.close();
+    // It was told how far it came, or came too late; nothing hangs.
+    match expiry.join().unwrap() {
+        Ok(jobs) => assert!(jobs <= 200, "{jobs}"),
+        Err(error) => assert!(matches!(error, StoreError::Closed), "{error}"),
+    }
+    let left = open(&dir);
+    for job in left.list(&JobFilter::default()).unwrap() {
+        assert!(!left.returns(&job.jid).unwrap().is_empty(), "a job of which nothing is left");
+    }
+}
+
+#[test]
+fn questions_are_answered_beside_each_other() {
+    let dir = Scratch::new();
+    let store = open(&dir);
+    store.save_return(ret(1, "a", "x")).unwrap();
+    let all = std::sync::Barrier::new(query::AT_ONCE);
+    std::thread::scope(|scope| {
+        for _ in 0..query::AT_ONCE {
+            // None comes to an end before all have begun.
+            scope.spawn(|| store.ask(|_| Ok(all.wait().is_leader())).unwrap());
+        }
+    });
+    assert_eq!(store.returns(&jid(1)).unwrap().len(), 1);
+}
+
+#[test]
 fn a_damaged_file_is_put_aside_at_start() {
     let dir = Scratch::new();
     fs::write(dir.path().join("jobs.sqlite"), "this is no database, but long enough ".repeat(40))

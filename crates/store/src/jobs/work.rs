@@ -8,6 +8,7 @@ use saltern_base::Jid;
 use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 
+use super::expiry;
 use super::known::{Known, Row};
 use super::{NewJob, NewReturn, ReturnParts, Stored};
 use crate::StoreError;
@@ -196,11 +197,6 @@ pub(super) fn unpack_ids(bytes: &[u8]) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
-/// Returns and jobs removed per transaction: the writer stays free for returns.
-const EXPIRE_STEP: usize = 500;
-/// Pages given back to the file system per step.
-const VACUUM_PAGES: u32 = 500;
-
 /// Does one operation, inside of the batch's transaction.
 pub(super) fn apply(db: &Connection, known: &Known, work: &Work) -> rusqlite::Result<Outcome> {
     match work {
@@ -208,7 +204,7 @@ pub(super) fn apply(db: &Connection, known: &Known, work: &Work) -> rusqlite::Re
         Work::Minions { jid, add } => add_minions(db, jid, add).map(|()| Outcome::Done),
         Work::Return(ret) => save_return(db, known, ret).map(Outcome::Return),
         Work::EndTime { jid, text } => set_endtime(db, jid, text).map(|()| Outcome::Done),
-        Work::Expire { before } => expire(db, known, *before),
+        Work::Expire { before } => expiry::expire(db, known, *before),
         Work::Flush | Work::Damaged { .. } => Ok(Outcome::Done),
     }
 }
@@ -304,36 +300,4 @@ fn save_return(db: &Connection, known: &Known, ret: &ReturnRow) -> rusqlite::Res
         ret.value
     ])?;
     Ok(if rows == 0 { Stored::Duplicate } else { Stored::New })
-}
-
-/// One bounded step: the oldest jobs by the index of their times, each with its returns by theirs.
-fn expire(db: &Connection, known: &Known, before: i64) -> rusqlite::Result<Outcome> {
-    known.clear();
-    let mut oldest =
-        db.prepare_cached("SELECT id FROM jobs WHERE created < ?1 ORDER BY created LIMIT 1")?;
-    let mut returns = db.prepare_cached(
-        "DELETE FROM returns WHERE rowid IN (SELECT rowid FROM returns WHERE job = ?1 LIMIT ?2)",
-    )?;
-    let mut job = db.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
-    let (mut room, mut jobs) = (EXPIRE_STEP, 0);
-    while room > 0 {
-        let Some(id) = oldest.query_row([before], |r| r.get::<_, i64>(0)).optional()? else {
-            return Ok(Outcome::Expired { jobs, more: false });
-        };
-        let removed = returns.execute(params![id, room as i64])?;
-        if removed < room {
-            job.execute([id])?;
-            jobs += 1;
-        }
-        room = room.saturating_sub(removed.max(1));
-    }
-    Ok(Outcome::Expired { jobs, more: true })
-}
-
-/// Gives free pages back to the file system, outside of a transaction.
-pub(super) fn vacuum(db: &Connection) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
 }

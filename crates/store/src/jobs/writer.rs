@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::Stored;
+use super::expiry;
 use super::known::Known;
 use super::queue::Queue;
 use super::work::{self, Op, Outcome, Work};
@@ -42,18 +43,24 @@ pub(super) struct Shared {
     pub(super) known: Known,
 }
 
+/// So many batches are written between two steps of giving room back, unless nobody waits.
+const BATCHES: u32 = 16;
+
 /// Works until the queue is closed and empty.
 pub(super) fn run(shared: &Arc<Shared>, db: Connection, linger: Duration) {
-    let mut writer = Writer { shared, db: Some(db) };
-    while let Some(mut batch) = shared.queue.take(linger) {
-        let results = writer.write(&batch);
-        let mut expired = false;
-        for (op, result) in batch.iter_mut().zip(results) {
-            expired |= matches!(result, Ok(Outcome::Expired { .. }));
-            writer.tell(op, result);
+    let mut writer = Writer { shared, db: Some(db), shrinking: false };
+    let mut batches = 0;
+    while let Some(mut batch) = shared.queue.take(linger, writer.shrinking) {
+        if !batch.is_empty() {
+            let results = writer.write(&batch);
+            for (op, result) in batch.iter_mut().zip(results) {
+                writer.tell(op, result);
+            }
+            batches += 1;
         }
-        if expired {
-            writer.vacuum();
+        if writer.shrinking && (batch.is_empty() || batches >= BATCHES) {
+            batches = 0;
+            writer.shrink();
         }
     }
 }
@@ -62,6 +69,8 @@ struct Writer<'a> {
     shared: &'a Arc<Shared>,
     /// `None` after a failure to open a new file.
     db: Option<Connection>,
+    /// There may be room to give back.
+    shrinking: bool,
 }
 
 type Results = Vec<Result<Outcome, StoreError>>;
@@ -114,12 +123,14 @@ impl Writer<'_> {
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn tell(&self, op: &mut Op, result: Result<Outcome, StoreError>) {
-        if let (Work::Expire { before }, Ok(Outcome::Expired { jobs, more: true })) =
-            (&op.work, &result)
-        {
-            self.expire_on(*before, *jobs, op.done.take());
-            return;
+    fn tell(&mut self, op: &mut Op, result: Result<Outcome, StoreError>) {
+        match (&op.work, &result) {
+            (Work::Expire { before }, Ok(Outcome::Expired { jobs, more: true })) => {
+                return self.expire_on(*before, *jobs, op.done.take());
+            }
+            // Only now: what is moved to the front must not be about to go.
+            (Work::Expire { .. }, Ok(_)) => self.shrinking = true,
+            _ => {}
         }
         if let Some(done) = op.done.take() {
             done(result);
@@ -139,15 +150,18 @@ impl Writer<'_> {
             })
         });
         let urgent = done.is_some();
-        self.shared.queue.push_back(Op { work: Work::Expire { before }, urgent, size: 0, done });
+        let op = Op { work: Work::Expire { before }, urgent, size: 0, done };
+        if let Some(Op { done: Some(done), .. }) = self.shared.queue.go_on(op) {
+            done(Ok(Outcome::Expired { jobs: 0, more: true }));
+        }
     }
 
-    fn vacuum(&self) {
-        if let Some(db) = &self.db
-            && let Err(e) = work::vacuum(db)
-        {
+    fn shrink(&mut self) {
+        let more = self.db.as_ref().map_or(Ok(false), expiry::shrink);
+        self.shrinking = more.unwrap_or_else(|e| {
             log::warn!("cannot shrink {}: {e}", self.shared.path.display());
-        }
+            false
+        });
     }
 }
 

@@ -16,6 +16,7 @@ mod floors;
 mod goal;
 mod herd;
 mod idle;
+mod job_cache;
 mod listeners;
 mod master;
 mod minion;
@@ -68,6 +69,7 @@ pub const ALL: &[Bench] = &[
     returns::BENCH,
     events::BENCH,
     file::BENCH,
+    job_cache::BENCH,
     restart::BENCH,
     death::BENCH,
 ];
