@@ -179,14 +179,17 @@ impl Jobs {
     }
 
     /// Keeps the result of something that ran here without being published, such as a runner.
-    /// A failure is logged: the result itself is on the event bus.
-    pub(crate) async fn record_unpublished(&self, jid: &Jid, id: &str, load: Map) {
-        let minion = match MinionId::parse(id) {
-            Ok(minion) => minion,
-            Err(error) => {
-                return log::error!("The result of job {jid} of {id} is not kept: {error}");
-            }
-        };
+    /// The result itself is on the event bus.
+    ///
+    /// # Errors
+    /// A sentence, when it is not kept.
+    pub(crate) async fn record_unpublished(
+        &self,
+        jid: &Jid,
+        id: &str,
+        load: Map,
+    ) -> Result<(), String> {
+        let minion = MinionId::parse(id).map_err(|error| error.to_string())?;
         let ret = NewReturn {
             jid: jid.clone(),
             minion,
@@ -197,9 +200,7 @@ impl Jobs {
             load,
             origin: String::new(),
         };
-        if let Err(error) = self.save_return(ret).await {
-            log::error!("The result of job {jid} of {id} is not kept: {error}");
-        }
+        self.save_return(ret).await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Removes jobs older than `keep_jobs_seconds`.

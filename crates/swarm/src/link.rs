@@ -230,6 +230,7 @@ impl Link {
                 }
                 Err(PublicationError::NeedsReauth) if again => {
                     if self.renew(generation).await.is_err() {
+                        self.fleet.stats.error("publication: no new keys to open it with");
                         return None;
                     }
                 }

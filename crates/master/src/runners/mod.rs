@@ -25,6 +25,7 @@ use saltern_base::jid::Jid;
 use saltern_value::{Map, Value};
 
 use crate::context::Shared;
+use crate::counters::Refusal;
 use binding::{Arguments, Bound, Signature};
 
 /// The answer of a runner that waits.
@@ -178,5 +179,7 @@ async fn record(shared: &Arc<Shared>, jid: &Jid, fun: &str, user: &str, data: &M
         ("fun", format!("runner.{fun}").into()),
         ("user", user.into()),
     ]);
-    shared.jobs.record_unpublished(jid, &id, load).await;
+    if let Err(why) = shared.jobs.record_unpublished(jid, &id, load).await {
+        shared.counters.refuse(Refusal::NotKept, None, || format!("the result of {fun} ({why})"));
+    }
 }
