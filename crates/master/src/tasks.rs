@@ -8,7 +8,9 @@ use saltern_base::{MinionId, memory};
 use saltern_event::tags;
 use saltern_store::dropfile;
 use saltern_value::Map;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{
+    Instant as TokioInstant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout,
+};
 
 use crate::context::{Net, Shared};
 use crate::publish::new_job;
@@ -124,16 +126,35 @@ fn log_connections(shared: &Shared) {
     );
 }
 
+/// A minion learns of a new AES key from a publication that it cannot open, and is given the key of
+/// the moment at which it asks: had that been replaced meanwhile, it would never open that
+/// publication. So replacements are few: keys deleted together share one (their events come one by
+/// one, and `salt-key` leaves a drop file besides), and the next one waits until minions, which spread
+/// their sign-ins, have come for this one. Real Salt's master looks once in a `loop_interval`.
+const TOGETHER: Duration = Duration::from_millis(500);
+const ROTATION_GAP: Duration = Duration::from_secs(2);
+/// By how much minions of ours spread these sign-ins: this for each of them.
+const SPREAD_EACH: Duration = Duration::from_millis(1);
+const SPREAD_MOST: Duration = Duration::from_secs(10);
+
 /// Replaces the AES key every `publish_session` seconds, and whenever asked to.
 async fn rotation(shared: &Arc<Shared>) {
     let seconds = u64::try_from(shared.opts.publish_session).unwrap_or(0);
     let period = Duration::from_secs(if seconds == 0 { 86_400 } else { seconds });
+    let mut next = TokioInstant::now();
     loop {
         tokio::select! {
             () = sleep(period) => {}
-            () = shared.rotate.notified() => {}
+            () = shared.rotate.notified() => {
+                sleep_until(next.max(TokioInstant::now() + TOGETHER)).await;
+                // Who asked meanwhile is served by this one.
+                drop(timeout(Duration::ZERO, shared.rotate.notified()).await);
+            }
         }
         rotate(shared).await;
+        let minions = u32::try_from(shared.net.publisher.connections()).unwrap_or(u32::MAX);
+        let spread = SPREAD_EACH.saturating_mul(minions).min(SPREAD_MOST);
+        next = TokioInstant::now() + ROTATION_GAP + spread;
     }
 }
 
@@ -171,7 +192,7 @@ async fn keys_changed(shared: &Arc<Shared>) {
                 if event.tag == tags::KEY && WITHDRAWN.contains(&act) {
                     forget_if_gone(shared, &event.data).await;
                     look_for_dropfile(shared).await;
-                    look = Some(tokio::time::Instant::now() + DROPFILE_DELAY);
+                    look = Some(TokioInstant::now() + DROPFILE_DELAY);
                 }
             }
             () = sleep_until(later), if look.is_some() => {

@@ -12,7 +12,7 @@ use super::work::Outcome;
 const STEP: Duration = Duration::from_millis(20);
 /// Returns removed between two looks at the clock. They may be large, and each page of one is
 /// touched.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 /// Pages given back between two looks at the clock: one commit.
 const PAGES: i64 = 250;
 /// Free pages that are kept for what comes next: a cache that loses as much each minute as it gains
