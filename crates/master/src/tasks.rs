@@ -127,10 +127,11 @@ fn log_connections(shared: &Shared) {
 }
 
 /// A minion learns of a new AES key from a publication that it cannot open, and is given the key of
-/// the moment at which it asks: had that been replaced meanwhile, it would never open that
-/// publication. So replacements are few: keys deleted together share one (their events come one by
-/// one, and `salt-key` leaves a drop file besides), and the next one waits until minions, which spread
-/// their sign-ins, have come for this one. Real Salt's master looks once in a `loop_interval`.
+/// the moment at which it asks. Had that been replaced meanwhile, a stock minion would never open that
+/// publication; ours are given the former key besides, but no third one. So replacements are few: keys
+/// deleted together share one (their events come one by one, and `salt-key` leaves a drop file
+/// besides), and the next one waits until minions, which spread their sign-ins, have come for this
+/// one. Real Salt's master looks once in a `loop_interval`.
 const TOGETHER: Duration = Duration::from_millis(500);
 const ROTATION_GAP: Duration = Duration::from_secs(2);
 /// By how much minions of ours spread these sign-ins: this for each of them.

@@ -12,7 +12,7 @@ use saltern_value::msgpack::{self, Encoding};
 use saltern_value::{Map, Value};
 use saltern_wire::auth::client::{CachedKey, Credentials, Failure, Outcome, SignIn, Trust};
 use saltern_wire::auth::server::{
-    AuthRefused, AuthRequest, Notice, Refusal, SharedKey, Why, pub_sig, refused,
+    AuthRefused, AuthRequest, Grant, Notice, Refusal, SharedKey, Why, accepted, pub_sig, refused,
 };
 use saltern_wire::command::{Event, MineFun, MinionCommand, ReturnJid};
 use saltern_wire::envelope::{self, Envelope, SealedRequest};
@@ -29,6 +29,29 @@ fn sign_in(master: &Master, cached: &CachedKey) -> Box<Credentials> {
         Outcome::Accepted(credentials) => credentials,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_minion_of_ours_is_given_the_former_key_for_itself_alone() {
+    let (master, former) = (Master::new("master"), SealKey::generate().unwrap());
+    let (sign_in, body) = SignIn::begin(&identity(), &CachedKey::Absent, None).unwrap();
+    let request = auth_request(&body);
+    let grant = Grant {
+        publish_port: 4505,
+        pub_sig: None,
+        shared: &master.shared,
+        former: Some(&former),
+        session: &master.session,
+        notice: Some(&Notice::default()),
+    };
+    let reply = accepted(&request, &master.key, grant).unwrap();
+    let text = former.as_str().as_bytes();
+    assert!(!reply.windows(text.len()).any(|window| window == text), "nobody else reads it");
+    match sign_in.finish(&Trust::default(), &reply).unwrap() {
+        Outcome::Accepted(credentials) => assert_eq!(credentials.former, Some(former)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(self::sign_in(&master, &CachedKey::Absent).former, None);
 }
 
 fn accepted_minion() -> AcceptedMinion {

@@ -76,6 +76,55 @@ fn a_rotation_needs_a_new_sign_in_and_loses_no_job() {
     assert_eq!(opener.open(&after).unwrap().jid, job(9).jid);
 }
 
+/// The keys of a sign-in after the key has been replaced by `aes`.
+fn replaced(master: &Master, aes: &SealKey, former: &SealKey) -> Credentials {
+    let credentials = credentials(&master.key, aes.clone(), master.session.clone());
+    Credentials { former: Some(former.clone()), ..credentials }
+}
+
+#[test]
+fn two_rotations_at_once_lose_no_job_between_them() {
+    let master = Master::new("master");
+    let mut sealer = sealer(&master);
+    let mut opener = opener(&master.credentials(), SignaturePolicy::Required);
+    let before = sealer.seal(&job(0)).unwrap();
+    opener.open(&before).unwrap();
+    let [second, third] = [(); 2].map(|()| SealKey::generate().unwrap());
+    sealer.rotate(second.clone());
+    let between: Vec<_> = (1..4).map(|n| sealer.seal(&job(n)).unwrap()).collect();
+    sealer.rotate(third.clone());
+    let after = sealer.seal(&job(9)).unwrap();
+    assert_eq!(opener.open(&between[0]).unwrap_err(), OpenError::NeedsReauth);
+    opener.rekey(&replaced(&master, &third, &second));
+    assert_eq!(opener.open(&between[0]).unwrap().jid, job(1).jid);
+    assert_eq!(opener.open(&between[2]).unwrap().jid, job(3).jid);
+    for old in [&between[0], &between[1], &between[2]] {
+        assert_eq!(opener.open(old).unwrap_err(), Dropped::OldSerial.into());
+    }
+    assert_eq!(opener.open(&before).unwrap_err(), OpenError::NeedsReauth, "older than both");
+    assert_eq!(opener.open(&after).unwrap().jid, job(9).jid);
+    assert_eq!(opener.open(&between[1]).unwrap_err(), OpenError::NeedsReauth, "its time is over");
+}
+
+#[test]
+fn the_former_key_opens_no_way_for_a_replay_or_a_forgery() {
+    let master = Master::new("master");
+    let mut sealer = sealer(&master);
+    let mut opener = opener(&master.credentials(), SignaturePolicy::Required);
+    let taken = sealer.seal(&job(1)).unwrap();
+    opener.open(&taken).unwrap();
+    // Our own key is the former one now: what was taken under it stays taken.
+    let fresh = SealKey::generate().unwrap();
+    opener.rekey(&replaced(&master, &fresh, master.shared.key()));
+    assert_eq!(opener.open(&taken).unwrap_err(), Dropped::OldSerial.into());
+    // Who was shut out has it, but cannot sign.
+    let load = with(&job(2).to_map(), &[("serial", Value::Int(7))]);
+    let forged = by_hand(master.shared.key(), &load, Some(&private("minion")));
+    assert_eq!(opener.open(&forged).unwrap_err(), Dropped::BadSignature.into());
+    let late = sealer.seal(&job(3)).unwrap();
+    assert_eq!(opener.open(&late).unwrap().jid, job(3).jid);
+}
+
 #[test]
 fn another_minion_with_the_aes_key_is_not_the_master() {
     let master = Master::new("master");

@@ -243,12 +243,14 @@ fn tell(request: &AuthRequest, decision: Decision) {
 fn grant(shared: &Shared, request: &AuthRequest, key: &AcceptedKey) -> Served<Vec<u8>> {
     let session = shared.sessions.for_sign_in(key, SystemTime::now())?;
     let pub_sig = shared.keys.pub_sig(request)?;
-    let aes = shared.keys.shared();
+    let (aes, former) = shared.keys.shared_and_former();
+    let former = former.filter(|_| request.asker.is_some());
     shared.drain.met(&request.id, request.asker.as_ref());
     let grant = Grant {
         publish_port: shared.publish_port,
         pub_sig: pub_sig.as_deref(),
         shared: &aes,
+        former: former.as_ref().map(|former| former.key()),
         session: &session,
         notice: Some(&notice(shared, request)),
     };

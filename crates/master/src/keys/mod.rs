@@ -5,6 +5,7 @@ pub(crate) mod autosign;
 pub(crate) mod signing;
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use saltern_crypto::{CryptoError, PrivateKey, PublicKey, SealKey};
 use saltern_store::pki::MasterKeys;
@@ -25,8 +26,18 @@ pub(crate) enum SignatureSource {
 pub(crate) struct Keys {
     identity: MasterKeys,
     signature: Option<SignatureSource>,
-    shared: Mutex<Arc<SharedKey>>,
+    shared: Mutex<Shared>,
 }
+
+/// The AES key, and the one before with the moment at which it was replaced.
+struct Shared {
+    key: Arc<SharedKey>,
+    former: Option<(Instant, Arc<SharedKey>)>,
+}
+
+/// Minions of ours are given the former key for so long: publications sealed with it may wait for
+/// their sign-ins, which are spread over 10 s and may wait here as long again.
+const FORMER: Duration = Duration::from_secs(60);
 
 impl Keys {
     /// Puts the keys together and makes the first AES key.
@@ -37,7 +48,7 @@ impl Keys {
         identity: MasterKeys,
         signature: Option<SignatureSource>,
     ) -> Result<Self, CryptoError> {
-        let shared = Mutex::new(fresh(&identity.private)?);
+        let shared = Mutex::new(Shared { key: fresh(&identity.private)?, former: None });
         Ok(Keys { identity, signature, shared })
     }
 
@@ -53,7 +64,14 @@ impl Keys {
 
     /// The AES key of publications, with the master's signature over it.
     pub(crate) fn shared(&self) -> Arc<SharedKey> {
-        Arc::clone(&lock(&self.shared))
+        Arc::clone(&lock(&self.shared).key)
+    }
+
+    /// The AES key and the one before, if that was replaced a moment ago.
+    pub(crate) fn shared_and_former(&self) -> (Arc<SharedKey>, Option<Arc<SharedKey>>) {
+        let shared = lock(&self.shared);
+        let former = shared.former.as_ref().filter(|(at, _)| at.elapsed() < FORMER);
+        (Arc::clone(&shared.key), former.map(|(_, key)| Arc::clone(key)))
     }
 
     /// Replaces the AES key.
@@ -62,7 +80,9 @@ impl Keys {
     /// When OpenSSL fails; the former key stays.
     pub(crate) fn rotate(&self) -> Result<Arc<SharedKey>, CryptoError> {
         let fresh = fresh(&self.identity.private)?;
-        *lock(&self.shared) = Arc::clone(&fresh);
+        let mut shared = lock(&self.shared);
+        let former = std::mem::replace(&mut shared.key, Arc::clone(&fresh));
+        shared.former = Some((Instant::now(), former));
         Ok(fresh)
     }
 

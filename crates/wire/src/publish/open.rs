@@ -31,6 +31,9 @@ pub struct Opener {
     master: PublicKey,
     policy: SignaturePolicy,
     last_serial: Option<i64>,
+    /// The AES key before, and the highest serial taken under it, until a publication under the
+    /// present one has come: they come in the order in which they were sealed.
+    former: Option<(SealKey, Option<i64>)>,
 }
 
 /// A job for somebody; whether for this minion is for the matchers to say.
@@ -120,6 +123,7 @@ impl Opener {
             master: credentials.master_key.clone(),
             policy,
             last_serial: None,
+            former: credentials.former.clone().map(|key| (key, None)),
         }
     }
 
@@ -127,8 +131,10 @@ impl Opener {
     /// serial: else signing in again would open the way for a replay.
     pub fn rekey(&mut self, credentials: &Credentials) {
         if self.aes != credentials.aes {
-            self.aes = credentials.aes.clone();
-            self.last_serial = None;
+            let own = std::mem::replace(&mut self.aes, credentials.aes.clone());
+            let serial = self.last_serial.take();
+            let former = credentials.former.clone();
+            self.former = former.map(|key| if key == own { (own, serial) } else { (key, None) });
         }
         self.master = credentials.master_key.clone();
     }
@@ -193,10 +199,7 @@ impl Opener {
         let load = outer.get("load").and_then(Value::as_raw).ok_or(Dropped::Malformed("load"))?;
         // The seal first: a key that has changed shows there, and signing in again also brings
         // the master's key with which the signature is then checked.
-        let job = self.aes.open_value(load).map_err(|e| match e {
-            CryptoError::NotAuthentic => OpenError::NeedsReauth,
-            _ => Dropped::Malformed("the sealed job").into(),
-        })?;
+        let (job, is_former) = self.unseal(load)?;
         self.check_signature(&outer, load)?;
         let mut map = job.into_map().ok_or(Dropped::Malformed("the sealed job"))?;
         let serial = match map.remove("serial") {
@@ -205,14 +208,32 @@ impl Opener {
             Some(Value::Int(serial)) => Some(serial),
             Some(_) => return Err(Dropped::Malformed("serial").into()),
         };
-        if let (Some(serial), Some(last)) = (serial, self.last_serial)
-            && serial <= last
-        {
+        let last = match &mut self.former {
+            Some((_, last)) if is_former => last,
+            _ => &mut self.last_serial,
+        };
+        if serial.zip(*last).is_some_and(|(serial, last)| serial <= last) {
             return Err(Dropped::OldSerial.into());
         }
         let publication = Publication::parse(map)?;
-        self.last_serial = serial.or(self.last_serial);
+        *last = serial.or(*last);
+        if !is_former {
+            self.former = None;
+        }
         Ok(Verified::new(publication))
+    }
+
+    /// What is sealed in it, and whether with the former key.
+    fn unseal(&self, load: &[u8]) -> Result<(Value, bool), OpenError> {
+        let malformed = |_| OpenError::from(Dropped::Malformed("the sealed job"));
+        match (self.aes.open_value(load), &self.former) {
+            (Err(CryptoError::NotAuthentic), Some((former, _))) => match former.open_value(load) {
+                Err(CryptoError::NotAuthentic) => Err(OpenError::NeedsReauth),
+                opened => Ok((opened.map_err(malformed)?, true)),
+            },
+            (Err(CryptoError::NotAuthentic), None) => Err(OpenError::NeedsReauth),
+            (opened, _) => Ok((opened.map_err(malformed)?, false)),
+        }
     }
 
     fn check_signature(&self, outer: &Map, load: &[u8]) -> Result<(), Dropped> {

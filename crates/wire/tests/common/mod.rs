@@ -81,7 +81,8 @@ impl Master {
 
     pub fn accept(&self, request: &AuthRequest, pub_sig: Option<&str>) -> Vec<u8> {
         let (shared, session) = (&self.shared, &self.session);
-        let grant = Grant { publish_port: 4505, pub_sig, shared, session, notice: None };
+        let grant =
+            Grant { publish_port: 4505, pub_sig, shared, former: None, session, notice: None };
         accepted(request, &self.key, grant).unwrap()
     }
 
@@ -98,6 +99,7 @@ impl Master {
 pub fn credentials(master: &PrivateKey, aes: SealKey, session: SealKey) -> Credentials {
     Credentials {
         aes,
+        former: None,
         session,
         master_key: master.public().clone(),
         publish_port: 4505,

@@ -20,9 +20,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     // Answers of a megabyte are longer than events may be; the job cache has them whole, and that is
     // looked at.
     ("events_trimmed", ""),
-    // Sealed with a key that was replaced once more before a minion had asked for it.
-    ("publications_lost_by_minions", "SessionKey"),
-    ("publications_lost_by_minions", "KeysDeleted"),
     // Keys are deleted while their minions ask for something.
     ("requests_failed", "KeysDeleted"),
 ];

@@ -68,6 +68,8 @@ const COME_AGAIN: Duration = Duration::from_secs(5);
 pub struct Credentials {
     /// The key of publications.
     pub aes: SealKey,
+    /// The one before, from a Saltern master that replaced it a moment ago.
+    pub former: Option<SealKey>,
     /// The key of our requests.
     pub session: SealKey,
     /// The master's key.
@@ -238,8 +240,10 @@ impl SignIn {
         let session = self.secret(inner, "session").ok_or(Failure::BadSessionKey)?;
         let publish_port = inner.get("publish_port").and_then(Value::as_int);
         let publish_port = publish_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
+        let added = inner.get(SALTERN).and_then(Value::as_map);
         Ok(Credentials {
             aes,
+            former: added.and_then(|added| self.secret(added, "former")),
             session,
             publish_port: publish_port.ok_or(Failure::Malformed("publish_port"))?,
             store_master_key: trusted.store.then(|| clean_pem(pem)),

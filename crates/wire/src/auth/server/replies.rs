@@ -46,6 +46,9 @@ pub struct Grant<'a> {
     pub pub_sig: Option<&'a str>,
     /// The AES key of publications.
     pub shared: &'a SharedKey,
+    /// For a minion of ours: the one before, if that was replaced a moment ago. A publication sealed
+    /// with it may be why the minion comes.
+    pub former: Option<&'a SealKey>,
     /// The key of the minion's own requests.
     pub session: &'a SealKey,
     /// What a master of ours adds; real masters have none.
@@ -79,7 +82,11 @@ pub fn accepted(
     inner.insert("session", to_minion(grant.session.as_str().as_bytes())?);
     inner.insert("sig", grant.shared.signature.clone());
     if let Some(notice) = grant.notice {
-        inner.insert(SALTERN, notice.to_map(None));
+        let mut notice = notice.to_map(None);
+        if let Some(former) = grant.former {
+            notice.insert("former", to_minion(former.as_str().as_bytes())?);
+        }
+        inner.insert(SALTERN, notice);
     }
     signed(master, &request.ticket(), inner)
 }
