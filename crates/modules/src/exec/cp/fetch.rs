@@ -80,7 +80,14 @@ impl FileClient<'_> {
         let source = Source { host: self.ctx.host(), path, env, gzip };
         let place = match dest {
             Some(dest) => destination(dest, path),
-            None => self.cache_place(env, path)?,
+            None => match self.cache_place(env, path) {
+                Ok(place) => place,
+                // No master has a file of that name; one that says it has is not believed.
+                Err(refused) => {
+                    let there = self.announced(&source)?.is_some();
+                    return if there { Err(refused) } else { Ok(Fetched::NoFile) };
+                }
+            },
         };
         if place.is_file() {
             let Some(hash) = self.announced(&source)? else { return Ok(Fetched::NoFile) };
