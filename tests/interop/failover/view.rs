@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use saltern_interop::{Fleet, Master, Minion, Output, Peer, Program, wait};
+use saltern_interop::{Fleet, Master, Minion, Output, Peer, Program, Proxy, wait};
 use serde_json::{Value, json};
 
 const SIGNED: &str = "master_sign_pubkey: True";
@@ -289,6 +289,39 @@ fn minions_are_moved_by_hand_and_stay_where_nobody_else_takes_them() {
     assert_eq!(back["local"]["result"], true, "{back}");
     first.wait_ping("min");
     assert_eq!(minion.process().pid(), pid);
+}
+
+#[test]
+fn a_publication_that_cannot_be_opened_is_counted_where_it_is_lost_and_on_the_master() {
+    let fleet = Fleet::new(Peer::Saltern, Peer::Saltern);
+    let mut master = fleet.master("m1", "");
+    master.start();
+    let mut minion = fleet.minion("min", &[&master], "failover_standby_interval: 10");
+    let proxy = Proxy::new(&master);
+    let behind = format!("master: {}\n", proxy.address);
+    fs::write(minion.conf().join("minion.d/masters.conf"), behind).unwrap();
+    master.preseed("min", &minion.make_keys(&master));
+    minion.start();
+    master.wait_ping("min");
+
+    proxy.garble(4505, true);
+    master.run("salt", &["--async", "min", "test.ping"]);
+    wait_status(
+        &minion,
+        "lost",
+        &json!({"returns": 0, "publications": 1, "events": 0, "events_malformed": 0}),
+    );
+    proxy.garble(4505, false);
+    master.wait_ping("min");
+    let told = wait::until("the master to hear of it", || {
+        let (code, fleet) = fleet_of(&master, &["only=lossy"]);
+        (fleet["summary"]["lossy"] == 1).then_some((code, fleet))
+    });
+    assert_eq!(told.1["minions"]["min"]["lost"]["publications"], 1, "{told:?}");
+    let health = master.run("salt-run", &["--out", "json", "manage.health"]);
+    let lines = health.json()["lines"].clone();
+    assert_eq!(lines["publications_lost_by_minions"]["value"], 1, "{health:?}");
+    assert_eq!(health.code, 1, "{health:?}");
 }
 
 #[test]

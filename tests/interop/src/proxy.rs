@@ -13,6 +13,9 @@ use crate::{Address, Master};
 /// How often a pump that may carry nothing looks whether it may again.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Bytes of a piece that is no publication yet.
+const HEARTBEAT: usize = 150;
+
 /// A direction in which bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -36,6 +39,8 @@ struct Port {
     /// Connections made before this one (they count up) carry nothing.
     stuck_before: AtomicU64,
     made: AtomicU64,
+    /// The last byte of each longer piece is another one.
+    garbled: AtomicBool,
     open: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -52,6 +57,7 @@ impl Proxy {
                 blocked: [AtomicBool::new(false), AtomicBool::new(false)],
                 stuck_before: AtomicU64::new(0),
                 made: AtomicU64::new(0),
+                garbled: AtomicBool::new(false),
                 open: AtomicBool::new(false),
                 streams: Mutex::default(),
             });
@@ -74,6 +80,11 @@ impl Proxy {
     pub fn stick(&self, number: u16) {
         let port = self.port(number);
         port.stuck_before.store(port.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Whether what is longer than a heartbeat reaches the minion with another byte at its end.
+    pub fn garble(&self, number: u16, garbled: bool) {
+        self.port(number).garbled.store(garbled, Ordering::SeqCst);
     }
 
     /// Closes the port and its connections.
@@ -142,6 +153,9 @@ impl Port {
             // The end of a connection is lost like everything else.
             while self.open.load(Ordering::SeqCst) && self.is_blocked(number, way) {
                 thread::sleep(LOOK);
+            }
+            if way == Way::ToMinion && count > HEARTBEAT && self.garbled.load(Ordering::SeqCst) {
+                buffer[count - 1] ^= 1;
             }
             if count == 0 || to.write_all(&buffer[..count]).is_err() {
                 break;
