@@ -190,6 +190,14 @@ fn pkcs8_is_read_in_clear_and_encrypted() {
     assert_eq!(PrivateKey::from_pem(&locked, None).unwrap_err(), CryptoError::PassphraseNeeded);
 }
 
+/// RSA, but for signatures of one kind only.
+const RSA_PSS: &[u8] = b"-----BEGIN PUBLIC KEY-----
+MIGdMAsGCSqGSIb3DQEBCgOBjQAwgYkCgYEAtNzJkVT5c1aCIBntK4LQ+CMB8Hlx
+ma8AYdQUpcFVNOw94E7gTvTJLRcSz8nivXyiay8QjzAHTimcszs6nrSlZIdAuN75
+ua4uws08pNMa9p5nUs6RahEVE9QpDsd/I32RNUU3DC44UuaGqkeHAAkmtVn1a8u2
+WWm6dkmPiPrkk4MCAwEAAQ==
+-----END PUBLIC KEY-----";
+
 #[test]
 fn other_keys_are_refused_with_their_reason() {
     let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1);
@@ -197,6 +205,7 @@ fn other_keys_are_refused_with_their_reason() {
     let ec = openssl::pkey::PKey::from_ec_key(ec).unwrap();
     let public = ec.public_key_to_pem().unwrap();
     assert_eq!(PublicKey::from_pem(&public).unwrap_err(), CryptoError::NotRsa);
+    assert_eq!(PublicKey::from_pem(RSA_PSS).unwrap_err(), CryptoError::NotRsa);
     let small = openssl::rsa::Rsa::generate(512).unwrap().public_key_to_pem().unwrap();
     assert_eq!(PublicKey::from_pem(&small).unwrap_err(), CryptoError::KeySize(512));
     assert_eq!(PrivateKey::generate(1024).unwrap_err(), CryptoError::KeySize(1024));

@@ -65,6 +65,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
             at_size(bench, size, plan, &mut rows);
         }
     }
+    super::daemon::clear();
     rows
 }
 

@@ -35,7 +35,13 @@ fn goals(what: &str, _: usize) -> Vec<Goal> {
 
 fn measure(peer: Peer, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     herd::keys();
-    let (_fleet, mut master) = daemon::running(peer);
+    let (fleet, master) = daemon::running(peer);
+    let both = storms(master, size, plan);
+    daemon::clear_later(fleet);
+    both
+}
+
+fn storms(mut master: Master, size: usize, plan: &Plan) -> Vec<(&'static str, Trial)> {
     let (herd, new) = storm(&mut master, size, plan);
     herd.stop();
     if !new.complete() {
